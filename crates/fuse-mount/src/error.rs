@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use vmroot_errors::ErrorKind;
 
+use crate::Refusal;
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -35,11 +37,13 @@ pub enum Error {
     #[error("only root may mount without fusermount3, which is not installed (package fuse3)")]
     NoHelper,
     /// `fusermount3` failed.
-    #[error("cannot mount on {path}: {message}", path = path.display())]
+    #[error("cannot mount on {path}: {refusal}", path = path.display())]
     Helper {
         /// The mountpoint.
         path: PathBuf,
         /// The reason.
+        refusal: Refusal,
+        /// The text of `fusermount3`, for a log.
         message: String,
     },
     /// Serving requests failed.

@@ -10,24 +10,10 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use crate::{Error, MountOptions, Result};
+use crate::{Error, MountOptions, Refusal, Result};
 
 /// The names of the helper, the usual one first.
 const PROGRAMS: [&str; 2] = ["fusermount3", "fusermount"];
-
-/// The reason of a mount in use.
-const IN_USE: &str = "in use";
-
-/// Parts of the helper's messages (util/fusermount.c of libfuse), and their meaning.
-const REASONS: [(&str, &str); 7] = [
-    ("user_allow_other", "access by other users requires the line user_allow_other in /etc/fuse.conf"),
-    ("no write access", "this user may not write to the directory"),
-    ("not owned by user", "the directory is sticky, and belongs to another user"),
-    ("too many FUSE", "this user has as many FUSE mounts as mount_max in /etc/fuse.conf permits"),
-    ("is forbidden", "users other than root may not mount on a directory of this file system"),
-    ("resource busy", IN_USE),
-    ("not found in", "another user mounted it"),
-];
 
 /// The environment variable with the number of the socket on which the helper sends the device. It is 0, standard
 /// input, which the helper inherits without a descriptor that other children could inherit too.
@@ -47,7 +33,8 @@ pub(crate) fn mount(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd
     let output = output.map_err(session)?.ok_or(Error::NoHelper)?;
     drop(theirs);
     if !output.status.success() {
-        return Err(Error::Helper { path: mountpoint.to_owned(), message: explain(&output) });
+        let message = message(&output);
+        return Err(Error::Helper { path: mountpoint.to_owned(), refusal: Refusal::of(&message), message });
     }
     receive(&ours).map_err(session)
 }
@@ -65,10 +52,10 @@ pub fn unmount_as_user(mountpoint: &Path, lazily: bool) -> Result<()> {
     let failed = |source| Error::Unmount { path: mountpoint.to_owned(), source };
     let output = run(|program| Command::new(program).args(flags).arg(mountpoint).stdin(Stdio::null()).output());
     let output = output.map_err(failed)?.ok_or(Error::NoHelper)?;
-    match explain(&output) {
+    match Refusal::of(&message(&output)) {
         _ if output.status.success() => Ok(()),
-        message if message == IN_USE => Err(Error::InUse { path: mountpoint.to_owned() }),
-        message => Err(failed(io::Error::other(message))),
+        Refusal::Busy => Err(Error::InUse { path: mountpoint.to_owned() }),
+        refusal => Err(failed(io::Error::other(refusal.to_string()))),
     }
 }
 
@@ -82,15 +69,10 @@ fn run(start: impl Fn(&str) -> io::Result<Output>) -> io::Result<Option<Output>>
     Ok(None)
 }
 
-/// Returns the reason why the helper failed. Its own messages name neither the cause nor a remedy in all cases.
-fn explain(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
-    if let Some((_, reason)) = REASONS.iter().find(|(part, _)| text.contains(part)) {
-        return (*reason).to_owned();
-    }
-    match text.lines().last().map(|line| line.split_once("fusermount3: ").map_or(line, |(_, message)| message)) {
-        Some(message) if !message.trim().is_empty() => message.trim().to_owned(),
-        _ => format!("fusermount3 failed, {}", output.status),
+fn message(output: &Output) -> String {
+    match String::from_utf8_lossy(&output.stderr).trim() {
+        "" => format!("fusermount3 failed, {}", output.status),
+        text => text.to_owned(),
     }
 }
 
@@ -121,31 +103,7 @@ fn receive(socket: &UnixStream) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::ExitStatus;
-
     use super::*;
-
-    /// Messages of fusermount3 3.14 and 3.17.
-    #[test]
-    fn messages_of_the_helper_are_explained() {
-        let explain = |text: &str| {
-            explain(&Output { status: ExitStatus::from_raw(256), stdout: Vec::new(), stderr: text.into() })
-        };
-        for (text, expected) in [
-            (
-                "fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf\n",
-                "access by other users requires the line user_allow_other in /etc/fuse.conf",
-            ),
-            ("fusermount3: user has no write access to mountpoint /usr\n", "this user may not write to the directory"),
-            ("fusermount3: failed to unmount /x: Device or resource busy\n", IN_USE),
-            ("fusermount3: entry for /x not found in /etc/mtab\n", "another user mounted it"),
-            ("fusermount3: something new\n", "something new"),
-            ("", "fusermount3 failed, exit status: 1"),
-        ] {
-            assert_eq!(explain(text), expected);
-        }
-    }
 
     #[test]
     fn commas_in_the_source_are_escaped() {

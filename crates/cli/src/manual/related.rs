@@ -68,14 +68,12 @@ pub(super) fn see_also(command: &Command, roff: &mut Roff) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
     use crate::args::Arguments;
 
     #[test]
     fn related_commands_exist() {
-        let program = Arguments::command();
+        let program = Arguments::program();
         for command in RELATED.iter().flat_map(|(command, related)| [&[*command], *related].concat()) {
             assert!(program.find_subcommand(command).is_some(), "{command}");
         }
