@@ -49,11 +49,7 @@ pub(super) fn build(
     check(options)?;
     let init = Init::new(options.init.as_deref(), kernel)?;
     options.top.check()?;
-    let via = match (options.via, &options.output) {
-        (Some(form), _) => form,
-        (None, Some(_)) => Form::Erofs,
-        (None, None) => Form::ErofsMeta,
-    };
+    let via = options.via.unwrap_or(Form::Erofs);
     let guest_options = GuestOptions {
         via: via.into(),
         init: init.path(via.into()),
@@ -108,25 +104,25 @@ pub(super) fn build(
             options.kernel.as_deref().unwrap_or(&kernel.path).display()
         ));
     }
-    if matches!(via, Form::ErofsMeta | Form::Virtiofs) {
+    if via == Form::Virtiofs {
         output::print_note(&format!(
-            "the guest's root refers to files of the cache: `vmroot lease create {image}` keeps them, also while nothing uses them"
+            "the guest reads files of the cache: `vmroot lease create {image}` keeps them while it is off"
         ));
     }
     print(context, options, &result)
 }
 
-/// Fails for forms that cannot start on another machine.
+/// Fails for forms whose files do not outlive this process, or that cannot start on another machine.
 fn check(options: &BootArguments) -> anyhow::Result<()> {
-    if options.output.is_none() {
-        return Ok(());
-    }
     let text = match options.via {
-        Some(Form::Virtiofs) => "--via virtiofs needs vmroot and the cache on the other machine",
-        Some(Form::ErofsMeta) => "--via erofs-meta refers to files of this machine's cache",
+        Some(Form::ErofsMeta) => "--via erofs-meta refers to files of the cache, some of which are temporary",
+        Some(Form::Virtiofs) if options.output.is_some() => {
+            "--via virtiofs needs vmroot and the cache on the other machine"
+        }
         _ => return Ok(()),
     };
-    Err(UsageError(format!("--output: {text}; use --via erofs, which has everything in one image")).into())
+    let option = if options.output.is_some() { "--output" } else { "--print" };
+    Err(UsageError(format!("{option}: {text}; use --via erofs, which has everything in one image")).into())
 }
 
 /// Chooses the accelerator for the printed command line, as `boot` does. A script chooses itself.
