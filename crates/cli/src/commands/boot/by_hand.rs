@@ -101,7 +101,7 @@ pub(super) fn build(
         output::print_note(&format!(
             "firecracker starts only uncompressed kernels, and {} is compressed: `scripts/extract-vmlinux` of Linux \
              unpacks it",
-            options.kernel.as_deref().unwrap_or(&kernel.path).display()
+            options.kernel.display()
         ));
     }
     if via == Form::Virtiofs {
@@ -158,7 +158,8 @@ fn read_config(root: &ContainerFs) -> anyhow::Result<Option<Vec<u8>>> {
 /// The directory of the files.
 enum Place {
     /// The directory of `--output`. The files get their names when all are complete.
-    Output { directory: PathBuf, new: NewDirectory, staging: TemporaryDirectory },
+    // In this order, they are removed after an error.
+    Output { directory: PathBuf, staging: TemporaryDirectory, new: NewDirectory },
     /// A new directory for temporary files, for `--print`.
     Temporary(TempDir),
 }
@@ -186,7 +187,7 @@ impl Place {
         let staging = TemporaryDirectory::create_in(&directory).map_err(vmroot::Error::from)?;
         let files = staging.path().join(GUEST_DIRECTORY);
         fs::create_dir(&files).with_context(|| files.display().to_string())?;
-        Ok(Self::Output { directory, new, staging })
+        Ok(Self::Output { directory, staging, new })
     }
 
     /// Returns the directory in which files are built.
@@ -241,7 +242,7 @@ impl Place {
             |entry: &fs::DirEntry| Ok((entry.file_name().to_string_lossy().into_owned(), entry.metadata()?.len()));
         let listed = names.iter().map(length).collect::<std::io::Result<Vec<_>>>()?;
         match self {
-            Self::Output { new, .. } => {
+            Self::Output { new, staging: _staging, .. } => {
                 // The script comes last, as it is the one to start.
                 names.sort_by_key(|entry| entry.file_name() == OsStr::new(SCRIPT));
                 for entry in &names {
