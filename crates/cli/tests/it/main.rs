@@ -9,6 +9,7 @@ mod saving;
 mod booting;
 mod changes;
 mod committing;
+mod completing;
 mod copying;
 mod describing;
 mod devices;
