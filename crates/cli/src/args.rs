@@ -6,6 +6,7 @@ mod commit;
 mod copy;
 mod examples;
 mod export;
+mod files;
 mod gc;
 mod images;
 mod inspect;
@@ -34,7 +35,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use vmroot::Platform;
 
-pub(crate) use boot::BootArguments;
+use crate::{failure, usage};
+
+pub(crate) use boot::{BootArguments, Form};
 pub(crate) use changes::{DiffArguments, HistoryArguments};
 pub(crate) use commit::{CommitArguments, LayerCompression};
 pub(crate) use copy::{
@@ -42,6 +45,7 @@ pub(crate) use copy::{
     ManifestFormatArgument, MultiArch, SourceArguments, TransferArguments,
 };
 pub(crate) use export::{ExportArguments, FileCompression, Format};
+pub(crate) use files::{CpArguments, LsArguments};
 pub(crate) use gc::GcArguments;
 pub(crate) use images::{ImagesArguments, TagArguments};
 pub(crate) use inspect::{DigestAlgorithm, InspectArguments};
@@ -80,7 +84,11 @@ impl Arguments {
     /// Parses the command line of this process, and returns it with the name of the command. Ends the process after
     /// `--help`, and after an error with exit code 2.
     pub(crate) fn of_process() -> (Self, String) {
-        Self::parse_words(std::env::args_os()).unwrap_or_else(|error| error.exit())
+        let words = switches::without_values(&Self::program(), std::env::args_os());
+        if words.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "--json") {
+            failure::report_as_json();
+        }
+        Self::parse_words(words.clone()).unwrap_or_else(|error| usage::exit(&error, Self::program(), &words))
     }
 
     /// Parses a command line, and returns it with the name of the command.
@@ -329,20 +337,12 @@ pub(crate) enum Command {
         #[arg(long = "images", conflicts_with = "images")]
         all: bool,
     },
-    /// List a directory of an image
-    Ls {
-        /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
-        image: String,
-        /// The directory, or the file
-        #[arg(default_value = "/")]
-        path: PathBuf,
-        /// Print attributes: mode, links, owner, size and time
-        #[arg(long, short)]
-        long: bool,
-        /// List subdirectories recursively
-        #[arg(long, short = 'R')]
-        recursive: bool,
-    },
+    /// List directories and files of an image
+    Ls(LsArguments),
+    /// Copy a file or a directory of an image to this machine, as `docker cp` does
+    #[command(override_usage = "vmroot cp [OPTIONS] <IMAGE:/PATH> <DEST|->\n       \
+                                vmroot cp [OPTIONS] <IMAGE> <PATH> <DEST|->")]
+    Cp(CpArguments),
     /// Print the attributes of a file of an image
     Stat {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
@@ -422,6 +422,7 @@ pub(crate) enum Command {
         options: VirtiofsArguments,
     },
     /// Boot a guest on an image's root, run the image's command in it, and exit with the command's code
+    #[command(override_usage = "vmroot boot [OPTIONS] --kernel <FILE> <IMAGE> [-- <CMD>...]")]
     Boot {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,

@@ -4,6 +4,7 @@ mod archives;
 mod boot;
 mod commit;
 mod copy;
+mod cp;
 mod df;
 mod diff;
 mod export;
@@ -73,7 +74,8 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         Command::Lease(command) => lease::lease(context, command),
         Command::Df { images, all } => df::df(context, &images, all),
         Command::Verify { options } => verify::verify(context, &options),
-        Command::Ls { image, path, long, recursive } => files::list(context, &image, &path, long, recursive),
+        Command::Ls(arguments) => files::list(context, &arguments),
+        Command::Cp(arguments) => cp::copy(context, &arguments),
         Command::Stat { image, path, dereference } => files::stat(context, &image, &path, dereference),
         Command::Cat { image, paths } => files::cat(context, &image, &paths),
         Command::Readlink { image, path } => files::readlink(context, &image, &path),
@@ -110,6 +112,7 @@ fn purpose(name: &str, command: &Command) -> String {
 fn handles_signals(command: &Command) -> bool {
     match command {
         Command::Mount { .. } | Command::Umount(_) | Command::Virtiofs { .. } | Command::Boot { .. } => true,
+        Command::Cp(_) => true,
         Command::Export { options, .. } => matches!(options.format, Some(Format::Dir | Format::Prebaked)),
         _ => false,
     }

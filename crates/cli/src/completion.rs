@@ -60,13 +60,14 @@ fn with_completers(command: Command) -> Command {
 fn with_completer(command: &str, argument: Arg) -> Arg {
     let complete: fn(&OsStr) -> Vec<CompletionCandidate> = match (command, argument.get_id().as_str()) {
         ("load", _) => return argument,
-        ("umount", "directory") => candidates::mounts,
+        ("umount", "directories") => candidates::mounts,
         ("release", "ids") => candidates::leases,
         ("images" | "untag", "names") => candidates::names,
         ("rm" | "df" | "create" | "save", "images") | ("tag", "source") => candidates::images,
         ("pull", "references") | (_, "old" | "new") | ("copy", "source" | "destination") => candidates::sources,
         (_, "image") => candidates::sources,
-        ("ls" | "stat" | "readlink" | "resolve" | "why", "path") | (_, "paths") => candidates::paths,
+        ("stat" | "readlink" | "resolve" | "why", "path") | (_, "paths") => candidates::paths,
+        ("cp", "operands") => candidates::operands,
         _ => return argument,
     };
     argument.add(ArgValueCompleter::new(complete))

@@ -74,7 +74,7 @@ impl Context {
         &self.options.store.directory
     }
 
-    /// Returns the directories of shared caches.
+    /// Returns the directories of the shared caches.
     pub(crate) fn shared_caches(&self) -> &[std::path::PathBuf] {
         &self.options.store.shared
     }

@@ -25,6 +25,19 @@ pub enum Error {
     /// A path that leads through more than 40 symbolic links.
     #[error("{0:?}: too many levels of symbolic links")]
     TooManyLinks(BString),
+    /// A device, a named pipe or a socket where a regular file is needed.
+    #[error("{0:?}: not a regular file")]
+    NotAFile(BString),
+    /// A file that is too large to be read at once. [`ContainerFs::open`](crate::ContainerFs::open) reads it in parts.
+    #[error("{path:?}: has {size} bytes; {limit} is the limit")]
+    FileTooLarge {
+        /// The path.
+        path: BString,
+        /// The length of the file in bytes.
+        size: u64,
+        /// The largest allowed length in bytes.
+        limit: u64,
+    },
     /// A query of a symbolic link that names another kind of file.
     #[error("{path}not a symbolic link", path = prefix(.0))]
     NotALink(BString),
@@ -62,6 +75,14 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// The bytes of a file that cannot be read.
+    #[error("cannot read {path:?} of the image")]
+    File {
+        /// The path of the file in the root.
+        path: BString,
+        /// [`Error::Contents`], which names the contents file.
+        source: Box<Error>,
+    },
     /// The index is damaged, or extra layers do not merge with it.
     #[error(transparent)]
     Index(#[from] vmroot_layer_index::Error),
@@ -87,14 +108,20 @@ impl Error {
             Self::NotFound(_) | Self::NotADirectory(_) | Self::NoSuchUser(_) | Self::NoSuchGroup(_) => {
                 ErrorKind::NotFound
             }
-            Self::TooManyLinks(_) | Self::DatabaseTooLarge { .. } => ErrorKind::Limit,
+            Self::TooManyLinks(_) | Self::DatabaseTooLarge { .. } | Self::FileTooLarge { .. } => ErrorKind::Limit,
             Self::Contents { .. } | Self::Index(_) => ErrorKind::Integrity,
+            Self::File { source, .. } => source.kind(),
             _ => ErrorKind::Other,
         }
     }
 }
 
 impl Error {
+    /// Adds the path of the file that was read.
+    pub(crate) fn of_file(self, path: BString) -> Self {
+        Self::File { path, source: Box::new(self) }
+    }
+
     /// Returns the error number that a file system reports for this error.
     pub fn errno(&self) -> Errno {
         match self {
@@ -102,10 +129,19 @@ impl Error {
             Self::NotADirectory(_) => Errno::NOTDIR,
             Self::IsADirectory(_) => Errno::ISDIR,
             Self::TooManyLinks(_) => Errno::LOOP,
-            Self::NotALink(_) | Self::NoSuchUser(_) | Self::NoSuchGroup(_) => Errno::INVAL,
+            Self::FileTooLarge { .. } => Errno::FBIG,
+            Self::File { source, .. } => source.errno(),
+            Self::NotAFile(_) | Self::NotALink(_) | Self::NoSuchUser(_) | Self::NoSuchGroup(_) => Errno::INVAL,
             Self::InvalidDatabase { .. } | Self::DatabaseTooLarge { .. } | Self::Contents { .. } | Self::Index(_) => {
                 Errno::IO
             }
         }
+    }
+}
+
+/// The error has the kind of the system's error, and contains the [`Error`].
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::new(io::Error::from(error.errno()).kind(), error)
     }
 }

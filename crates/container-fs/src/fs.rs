@@ -25,7 +25,8 @@ use crate::{Error, Result};
 /// # merge(None, &[&layer], layer.identity(), std::fs::File::create(&root_idx).unwrap())?;
 /// use vmroot_container_fs::ContainerFs;
 ///
-/// let root = ContainerFs::open(&root_idx, &|diff_id| directory.path().join(diff_id.hex() + ".contents"))?;
+/// let root = ContainerFs::open_files(&root_idx, &|diff_id| directory.path().join(diff_id.hex() + ".contents"))?;
+/// assert_eq!(root.read("/etc/os-release")?, b"ID=demo\n");
 /// let file = root.resolve_path(b"/etc/../etc/os-release")?;
 /// let mut bytes = [0; 100];
 /// let count = root.read_at(file.ino, 0, &mut bytes)?;
@@ -80,7 +81,7 @@ impl ContainerFs {
     /// # Errors
     /// - [`Error::Index`] when the index cannot be read or is damaged.
     /// - [`Error::Contents`] when a contents file is missing or does not have the length in the index.
-    pub fn open(root_idx: &Path, contents_of: &dyn Fn(&Digest) -> PathBuf) -> Result<Self> {
+    pub fn open_files(root_idx: &Path, contents_of: &dyn Fn(&Digest) -> PathBuf) -> Result<Self> {
         let open = |file: &ContentsFile| Contents::open(contents_of(&file.diff_id), file.diff_id, file.length);
         Self::from_index(Index::open(root_idx)?, open)
     }
@@ -263,12 +264,20 @@ impl ContainerFs {
         &self.contents[number as usize]
     }
 
-    /// Returns the error for the contents file with this number, which the system cannot read.
+    /// Returns the error for the contents file with this number, which the system cannot read at `offset`. It names a file
+    /// of the root whose bytes are there.
     ///
     /// # Panics
     /// If the root has no such contents file.
-    pub fn unreadable(&self, number: u32, source: io::Error) -> Error {
-        self.contents_file(number).read_error(source)
+    pub fn unreadable(&self, number: u32, offset: u64, source: io::Error) -> Error {
+        let error = self.contents_file(number).read_error(source);
+        let has_bytes = |ino: InodeId| {
+            self.extent(ino).is_some_and(|it| it.file == number && (it.offset..it.offset + it.length).contains(&offset))
+        };
+        match self.walk().find(|entry| has_bytes(entry.ino)) {
+            Some(entry) => error.of_file([b"/", &entry.path[..]].concat().into()),
+            None => error,
+        }
     }
 }
 
@@ -292,7 +301,7 @@ impl Contents {
         }
     }
 
-    fn read_error(&self, source: io::Error) -> Error {
+    pub(crate) fn read_error(&self, source: io::Error) -> Error {
         Error::Contents { path: self.path.clone(), shared: self.shared.clone(), source }
     }
 }

@@ -99,6 +99,14 @@ const EXAMPLES: &[(&str, &str)] = &[
          vmroot stat -L alpine:3.20 /bin/sh",
     ),
     ("readlink", "vmroot readlink alpine:3.20 /bin/sh\nvmroot readlink --json alpine:3.20 /bin/sh"),
+    (
+        "cp",
+        "vmroot cp alpine:3.20:/etc/passwd .\n\
+         # A directory, with the owners of the image\n\
+         vmroot cp --archive alpine:3.20:/etc etc\n\
+         # As a tar\n\
+         vmroot cp alpine:3.20:/usr/share - | tar -t",
+    ),
     ("resolve", "vmroot resolve debian:12 /bin/sh\nvmroot resolve debian:12 lib64"),
     (
         "mount",
@@ -109,7 +117,10 @@ const EXAMPLES: &[(&str, &str)] = &[
          # With a file of this machine\n\
          vmroot mount --detach --add app:/usr/bin/app:755 alpine:3.20 /mnt",
     ),
-    ("umount", "vmroot umount /mnt"),
+    (
+        "umount",
+        "vmroot umount /mnt\n# Now, even if it is in use, and with its directory\nvmroot umount --lazy --rmdir /mnt",
+    ),
     ("mounts", "vmroot mounts\n# Only the directories\nvmroot mounts --quiet"),
     (
         "export",
@@ -133,7 +144,9 @@ const EXAMPLES: &[(&str, &str)] = &[
          # Another command, more memory, and a writable root\n\
          vmroot boot alpine:3.20 --kernel vmlinuz --via ext4 --memory 2G -- /bin/sh -c 'echo hello'\n\
          # A guest that is stopped after a minute\n\
-         vmroot boot alpine:3.20 --kernel vmlinuz --timeout 60",
+         vmroot boot alpine:3.20 --kernel vmlinuz --timeout 60\n\
+         # The files and the command line for another machine\n\
+         vmroot boot alpine:3.20 --kernel vmlinuz --output guest",
     ),
     (
         "tag",

@@ -66,11 +66,12 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
     (
         "Read the files of an image",
         &[
-            ("ls", "List a directory", IMAGE),
+            ("ls", "List directories and files", IMAGE),
             ("cat", "Print the contents of files", IMAGE),
             ("stat", "Print the attributes of a file", IMAGE),
             ("readlink", "Print the target of a symbolic link", IMAGE),
             ("resolve", "Resolve all symbolic links of a path", IMAGE),
+            ("cp", "Copy a file or a directory to this machine", IMAGE),
         ],
     ),
     (

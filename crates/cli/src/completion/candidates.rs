@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use clap::ArgMatches;
 use clap_complete::engine::CompletionCandidate as Candidate;
 use vmroot::{Client, ContainerFs, ImageFilter, InodeKind, Prebaked, Reference};
 
@@ -105,11 +106,29 @@ pub(super) fn paths(current: &OsStr) -> Vec<Candidate> {
     found_paths(current).unwrap_or_default()
 }
 
+/// Completes `IMAGE:/PATH`, or a path of this machine.
+pub(super) fn operands(current: &OsStr) -> Vec<Candidate> {
+    let Some(text) = current.to_str() else { return Vec::new() };
+    let is_first = || given()?.subcommand()?.1.get_raw("operands").is_none().into();
+    match text.rfind(":/") {
+        Some(colon) => {
+            let (image, path) = (&text[..colon], &text[colon + 1..]);
+            let found = given().and_then(|given| paths_of(&given, image, path.as_ref())).unwrap_or_default();
+            found.into_iter().map(|candidate| candidate.add_prefix(format!("{image}:"))).collect()
+        }
+        None if is_first() == Some(true) => sources(current),
+        None => files(text),
+    }
+}
+
 fn found_paths(current: &OsStr) -> Option<Vec<Candidate>> {
     let given = given()?;
-    let (_, verb) = given.subcommand()?;
-    let image = verb.get_one::<String>("image")?;
-    let root = root(&context(&given)?, image)?;
+    let image = given.subcommand()?.1.get_one::<String>("image")?;
+    paths_of(&given, image, current)
+}
+
+fn paths_of(given: &ArgMatches, image: &str, current: &OsStr) -> Option<Vec<Candidate>> {
+    let root = root(&context(given)?, image)?;
     let current = current.as_bytes();
     let split = current.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
     let (directory, start) = current.split_at(split);

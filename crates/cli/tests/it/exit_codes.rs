@@ -12,11 +12,12 @@ use crate::program::Program;
 use crate::samples::{REPOSITORY, base, image, serve, top};
 
 /// Every command that pulls a missing image. `IMAGE` stands for the image.
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &["config", "IMAGE"],
     &["ls", "IMAGE"],
     &["stat", "IMAGE", "etc"],
     &["cat", "IMAGE", "etc/motd"],
+    &["cp", "IMAGE", "etc", "copied"],
     &["readlink", "IMAGE", "bin"],
     &["resolve", "IMAGE", "bin"],
     &["diff", "IMAGE", "IMAGE"],

@@ -143,9 +143,10 @@ impl ForbiddenProxy {
     }
 }
 
-const READ_COMMANDS: [&[&str]; 5] = [
+const READ_COMMANDS: [&[&str]; 6] = [
     &["ls", "IMAGE"],
     &["cat", "IMAGE", "etc/motd"],
+    &["cp", "IMAGE", "etc", "copied"],
     &["config", "IMAGE"],
     &["export", "IMAGE", "out", "--format=tar"],
     &["export", "IMAGE", "out", "--format=prebaked"],

@@ -127,6 +127,9 @@ fn read_all(run: &dyn Fn(&[&str]) -> CommandOutput, name: &str, directory: &Path
     run(&["export", name, &out("tree"), "--format=dir", "--rootless"]).ok();
     assert_eq!(fs::read_to_string(out("tree/etc/motd")).unwrap(), "amd64\n");
     run(&["export", name, &out("meta"), "--format=erofs-meta"]).ok();
+    run(&["cp", name, "/etc", &out("copied")]).ok();
+    assert_eq!(fs::read_to_string(out("copied/motd")).unwrap(), "amd64\n");
+    assert!(run(&["cp", name, "/etc/motd", "-"]).ok().contains("amd64\n"));
     run(&["save", name, "--output", &out("saved.tar")]).ok();
     run(&["copy", &format!("vmroot:{name}"), &format!("oci:{}:x", out("layout"))]).ok();
     let top = out("top.tar");
@@ -165,6 +168,10 @@ fn verbs_use_a_shared_cache_in_place() {
     let listed = run(&["images", "--json"]).ok();
     assert!(listed.contains(&format!("\"sharedCache\": \"{}\"", theirs.directory())), "{listed}");
     assert!(run(&["images"]).ok().contains(&theirs.directory()));
+    let note = run(&["df"]).stderr;
+    assert!(note.contains(&format!("the shared cache {} is not counted", theirs.directory())), "{note}");
+    let note = run(&["df", &theirs.name]).stderr;
+    assert!(note.contains(&format!("`vmroot df --cache {} {}`", theirs.directory(), theirs.name)), "{note}");
     let own: Vec<_> = files(nobody.program.cache()).into_iter().filter(|it| it.extension().is_none()).collect();
     assert_eq!(own, [] as [PathBuf; 0], "nothing was copied");
     let error = run(&["rm", &theirs.name]).fails(1);
