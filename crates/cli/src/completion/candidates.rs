@@ -109,7 +109,7 @@ pub(super) fn paths(current: &OsStr) -> Vec<Candidate> {
 /// Completes `IMAGE:/PATH`, or a path of this machine.
 pub(super) fn operands(current: &OsStr) -> Vec<Candidate> {
     let Some(text) = current.to_str() else { return Vec::new() };
-    let is_first = || given()?.subcommand()?.1.get_raw("operands").is_none().into();
+    let is_first = || Some(given()?.subcommand()?.1.get_raw("operands").is_none());
     match text.rfind(":/") {
         Some(colon) => {
             let (image, path) = (&text[..colon], &text[colon + 1..]);
