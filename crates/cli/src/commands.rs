@@ -17,12 +17,14 @@ mod layer;
 mod lease;
 mod login;
 mod mount;
+mod mounts;
 mod pull;
 mod registries;
 mod remove;
 mod repository;
 mod shell;
 mod sync;
+mod umount;
 mod verify;
 mod virtiofs;
 mod why;
@@ -82,7 +84,8 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         Command::Why { image, path } => why::why(context, &image, &path),
         Command::History { image, options } => history::history(context, &image, &options),
         Command::Mount { image, directory, options } => mount::mount(context, &image, &directory, &options),
-        Command::Umount { directory } => mount::unmount(&directory),
+        Command::Umount(options) => umount::unmount(context, &options),
+        Command::Mounts => mounts::mounts(context),
         Command::Virtiofs { image, options } => virtiofs::serve(context, &image, &options),
         Command::Boot { image, options } => boot::boot(context, &image, &options),
         Command::Export { image, out, options } => export::export(context, &image, out.as_deref(), &options),
@@ -108,7 +111,7 @@ fn purpose(name: &str, command: &Command) -> String {
 /// an incomplete tree.
 fn handles_signals(command: &Command) -> bool {
     match command {
-        Command::Mount { .. } | Command::Umount { .. } | Command::Virtiofs { .. } | Command::Boot { .. } => true,
+        Command::Mount { .. } | Command::Umount(_) | Command::Virtiofs { .. } | Command::Boot { .. } => true,
         Command::Cp(_) => true,
         Command::Export { options, .. } => matches!(options.format, Some(Format::Dir | Format::Prebaked)),
         _ => false,

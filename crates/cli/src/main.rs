@@ -11,6 +11,7 @@ mod init;
 mod interruptible;
 mod log;
 mod manual;
+mod mounts;
 mod output;
 mod paths;
 mod printable;
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
     if global.quiet {
         output::silence_notes();
     }
-    if let Some(time) = global.skopeo.command_timeout.filter(|time| !time.is_zero()) {
+    if let Some(time) = global.command_timeout.filter(|time| !time.is_zero()) {
         signals::cancel_after(time);
     }
     let result = Context::new(&global).and_then(|context| commands::run(&context, &name, arguments.command));

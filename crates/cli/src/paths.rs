@@ -79,6 +79,7 @@ fn check_writable(path: &Path, existing: impl FnOnce(&Path) -> io::Result<()>) -
 
 /// A directory for results and its parents that were created with it. When this is dropped, those that are empty are
 /// removed.
+#[derive(Default)]
 pub(crate) struct NewDirectory(Vec<(PathBuf, CleanupGuard)>);
 
 impl NewDirectory {

@@ -17,10 +17,10 @@ pub enum Error {
     #[error("{0:?}: no such file or directory")]
     NotFound(BString),
     /// A path below a file that is not a directory, or a query of a directory that names another kind of file.
-    #[error("{0:?}: not a directory")]
+    #[error("{path}not a directory", path = prefix(.0))]
     NotADirectory(BString),
     /// A query of a file that names a directory.
-    #[error("{0:?}: is a directory")]
+    #[error("{path}is a directory", path = prefix(.0))]
     IsADirectory(BString),
     /// A path that leads through more than 40 symbolic links.
     #[error("{0:?}: too many levels of symbolic links")]
@@ -39,7 +39,7 @@ pub enum Error {
         limit: u64,
     },
     /// A query of a symbolic link that names another kind of file.
-    #[error("{0:?}: not a symbolic link")]
+    #[error("{path}not a symbolic link", path = prefix(.0))]
     NotALink(BString),
     /// A user that is neither in the image's `/etc/passwd` nor a number.
     #[error("user {0:?} is not in the image's /etc/passwd")]
@@ -86,6 +86,11 @@ pub enum Error {
     /// The index is damaged, or extra layers do not merge with it.
     #[error(transparent)]
     Index(#[from] vmroot_layer_index::Error),
+}
+
+/// Returns the path before a message. It is empty if the caller named an inode.
+fn prefix(path: &BString) -> String {
+    if path.is_empty() { String::new() } else { format!("{path:?}: ") }
 }
 
 /// Returns what to do about an unreadable file of a shared cache.

@@ -162,10 +162,10 @@ impl ContainerFs {
     /// The cookie is 0, or [`DirEntry::next`] of an entry. Cookies never expire: they only depend on the root.
     ///
     /// # Errors
-    /// [`Error::NotADirectory`], with the number of the inode, when `directory` is not a directory.
+    /// [`Error::NotADirectory`], without a path, when `directory` is not a directory.
     pub fn readdir(&self, directory: InodeId, cookie: u64) -> Result<impl ExactSizeIterator<Item = DirEntry<'_>>> {
         if self.inode(directory).kind() != InodeKind::Directory {
-            return Err(Error::NotADirectory(describe_inode(directory)));
+            return Err(Error::NotADirectory(BString::default()));
         }
         let start = usize::try_from(cookie).unwrap_or(usize::MAX);
         Ok(self.index.children(directory, start).enumerate().map(move |(position, dirent)| {
@@ -186,12 +186,12 @@ impl ContainerFs {
     /// Returns the target of a symbolic link.
     ///
     /// # Errors
-    /// [`Error::NotALink`], with the number of the inode, for other inodes.
+    /// [`Error::NotALink`], without a path, for other inodes.
     pub fn readlink(&self, ino: InodeId) -> Result<&[u8]> {
         let inode = self.inode(ino);
         match inode.kind() {
             InodeKind::Symlink => Ok(inode.link_target()),
-            _ => Err(Error::NotALink(describe_inode(ino))),
+            _ => Err(Error::NotALink(BString::default())),
         }
     }
 
@@ -201,12 +201,12 @@ impl ContainerFs {
     /// directories read as empty.
     ///
     /// # Errors
-    /// - [`Error::IsADirectory`], with the number of the inode, for a directory.
+    /// - [`Error::IsADirectory`], without a path, for a directory.
     /// - [`Error::Contents`] when the contents file cannot be read.
     pub fn read_at(&self, ino: InodeId, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let inode = self.inode(ino);
         if inode.kind() == InodeKind::Directory {
-            return Err(Error::IsADirectory(describe_inode(ino)));
+            return Err(Error::IsADirectory(BString::default()));
         }
         let Some(extent) = inode.extent().filter(|extent| offset < extent.length) else { return Ok(0) };
         let count = usize::try_from(extent.length - offset).unwrap_or(usize::MAX).min(buffer.len());
@@ -304,9 +304,4 @@ impl Contents {
     pub(crate) fn read_error(&self, source: io::Error) -> Error {
         Error::Contents { path: self.path.clone(), shared: self.shared.clone(), source }
     }
-}
-
-/// Returns the description of an inode for an error.
-fn describe_inode(ino: InodeId) -> BString {
-    format!("inode {}", ino.0).into()
 }

@@ -69,7 +69,7 @@ pub enum Error {
         package: &'static str,
     },
     /// The program that writes the format failed.
-    #[error("{program} failed ({status}): {message}")]
+    #[error("{program} failed ({status})")]
     Program {
         /// The program's name.
         program: &'static str,

@@ -106,14 +106,12 @@ fn section(roff: &mut Roff, title: &str, entries: impl Iterator<Item = (String, 
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
     use crate::args::Arguments;
 
     #[test]
     fn each_place_belongs_to_an_option() {
-        let mut program = Arguments::command();
+        let mut program = Arguments::program();
         program.build();
         for places in &PLACES {
             let known = |command: &Command| has_option(command, places.option);

@@ -30,7 +30,9 @@ mod layers;
 mod leases;
 mod loading;
 mod mirrors;
+mod mount_table;
 mod mounting;
+mod mountpoints;
 mod names;
 mod odd_layers;
 mod omitted;
@@ -53,6 +55,7 @@ mod space;
 mod syncing;
 mod terminal;
 mod unmounting;
+mod unprivileged_mounts;
 mod userxattr;
 mod writable;
 

@@ -388,7 +388,8 @@ fn work_in_progress_survives_a_shared_cache_that_is_truncated() {
             "copy" => vec!["copy", &source, &copied],
             _ => vec!["export", &theirs.name, &target, &format],
         };
-        arguments.extend(["--arch=amd64", "--pull=never", "--shared-cache", &shared]);
+        arguments.extend(["--arch=amd64", "--shared-cache", &shared]);
+        arguments.extend((arguments[0] == "export").then_some("--pull=never"));
         let child = program.start(&arguments);
         std::thread::sleep(std::time::Duration::from_millis(4 * number as u64));
         for file in theirs.contents().into_iter().chain(files(&theirs.program.cache().join("blobs"))) {

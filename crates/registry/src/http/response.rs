@@ -20,6 +20,8 @@ pub(crate) struct HttpResponse {
     /// The last request of a chain of redirects.
     request: HttpRequest,
     redirected: bool,
+    /// Whether the request was sent with credentials of the caller.
+    pub(crate) has_credentials: bool,
 }
 
 impl HttpResponse {
@@ -30,7 +32,7 @@ impl HttpResponse {
         request: HttpRequest,
         redirected: bool,
     ) -> Self {
-        Self { http: Arc::clone(http), client: Some(client), inner, request, redirected }
+        Self { http: Arc::clone(http), client: Some(client), inner, request, redirected, has_credentials: false }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
