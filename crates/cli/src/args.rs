@@ -34,7 +34,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use vmroot::Platform;
 
-pub(crate) use boot::BootArguments;
+use crate::{failure, usage};
+
+pub(crate) use boot::{BootArguments, Form};
 pub(crate) use changes::{DiffArguments, HistoryArguments};
 pub(crate) use commit::{CommitArguments, LayerCompression};
 pub(crate) use copy::{
@@ -81,7 +83,11 @@ impl Arguments {
     /// Parses the command line of this process, and returns it with the name of the command. Ends the process after
     /// `--help`, and after an error with exit code 2.
     pub(crate) fn of_process() -> (Self, String) {
-        Self::parse_words(std::env::args_os()).unwrap_or_else(|error| error.exit())
+        let words = switches::without_values(&Self::program(), std::env::args_os());
+        if words.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "--json") {
+            failure::report_as_json();
+        }
+        Self::parse_words(words.clone()).unwrap_or_else(|error| usage::exit(&error, Self::program(), &words))
     }
 
     /// Parses a command line, and returns it with the name of the command.
@@ -421,6 +427,7 @@ pub(crate) enum Command {
         options: VirtiofsArguments,
     },
     /// Boot a guest on an image's root, run the image's command in it, and exit with the command's code
+    #[command(override_usage = "vmroot boot [OPTIONS] --kernel <FILE> <IMAGE> [-- <CMD>...]")]
     Boot {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,

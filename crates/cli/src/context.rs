@@ -74,6 +74,11 @@ impl Context {
         &self.options.store.directory
     }
 
+    /// Returns the directories of the shared caches.
+    pub(crate) fn shared_caches(&self) -> &[std::path::PathBuf] {
+        &self.options.store.shared
+    }
+
     /// Returns the directory for files of running work: the cache, or another one if the cache cannot be written.
     pub(crate) fn scratch(&self) -> &Path {
         match &self.options.temporary_dir {

@@ -117,6 +117,17 @@ pub(crate) fn print_json(value: &serde_json::Value) -> io::Result<()> {
     print_json_text(&serde_json::to_string_pretty(value).expect("all keys of a JSON value are strings"))
 }
 
+/// Prints the only one of `count` results as an object, and several as an array.
+pub(crate) fn print_one_or_list(mut values: Vec<serde_json::Value>, count: usize) -> io::Result<()> {
+    match (count, values.pop()) {
+        (1, Some(only)) => print_json(&only),
+        (_, last) => {
+            values.extend(last);
+            print_json(&values.into())
+        }
+    }
+}
+
 /// Prints serialised JSON and a newline.
 pub(crate) fn print_json_text(json: &str) -> io::Result<()> {
     let json = if io::stdout().is_terminal() { escape_json(json) } else { json.into() };
@@ -163,6 +174,15 @@ pub(crate) fn print_error(text: &str) {
 /// Prints a hint after an error, on one line.
 pub(crate) fn print_hint(text: &str) {
     write_stderr(text, LineBreaks::Escaped);
+}
+
+/// Prints an error as JSON on one line.
+pub(crate) fn print_json_error(value: &serde_json::Value) {
+    let mut stderr = io::stderr().lock();
+    let json = value.to_string();
+    let json = if stderr.is_terminal() { escape_json(&json) } else { json.into() };
+    // An error is ignored: standard error is where it would be printed.
+    let _ = stderr.write_all(&[json.as_bytes(), b"\n"].concat());
 }
 
 /// Prints an error with the lines of a guest's console or of another program below it.

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vmroot::output::{Error as FileError, OutputFile};
 use vmroot::{ImageName, ImageSelector, LoadOptions, LoadedImage, Platform, Reference, SaveFormat, SaveOptions};
 
@@ -28,7 +28,18 @@ pub(crate) fn save(
     let client = context.client()?;
     note_zstd(context, images, format);
     match out {
-        Some(out) => client.save_to(images, out, &options)?,
+        Some(out) => {
+            client.save_to(images, out, &options)?;
+            if context.json() {
+                let bytes = out.metadata().map(|metadata| metadata.len()).ok();
+                output::print_json(&json!({
+                    "output": out.display().to_string(),
+                    "format": format.to_string(),
+                    "images": images,
+                    "bytes": bytes,
+                }))?;
+            }
+        }
         None => {
             let name = Path::new("standard output");
             let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(FileError::on("write", name));
@@ -81,10 +92,14 @@ pub(crate) fn load(
     if !context.json() {
         report.messages().iter().for_each(|message| output::print_note(message));
     }
+    if context.json() {
+        let loaded: Vec<Value> = report.images.iter().map(loaded_json).collect();
+        let count = loaded.len();
+        output::print_one_or_list(loaded, count)?;
+        return Ok(());
+    }
     for loaded in &report.images {
-        if context.json() {
-            print_json(loaded)?;
-        } else if !loaded.is_further_platform {
+        if !loaded.is_further_platform {
             context.note_platform(&loaded.archive.display().to_string(), &loaded.image.record().platform);
             output::print_line(loaded.image.id().to_string())?;
         }
@@ -97,20 +112,19 @@ fn requested_platforms(context: &Context, platforms: Vec<Platform>) -> Vec<Platf
     if platforms.is_empty() { context.requested_platform().cloned().into_iter().collect() } else { platforms }
 }
 
-fn print_json(loaded: &LoadedImage) -> anyhow::Result<()> {
+fn loaded_json(loaded: &LoadedImage) -> Value {
     let record = loaded.image.record();
     let references: Vec<_> = loaded.references.iter().map(ToString::to_string).collect();
     let moved: Vec<_> =
         loaded.moved.iter().map(|it| json!({"reference": it.reference.to_string(), "from": it.from})).collect();
-    output::print_json(&json!({
+    json!({
         "id": loaded.image.id(),
         "reference": references.first(),
         "digest": record.digest,
         "references": references,
         "platform": record.platform.to_string(),
         "moved": moved,
-    }))?;
-    Ok(())
+    })
 }
 
 /// Parses `@N` or a name.

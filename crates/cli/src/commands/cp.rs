@@ -41,7 +41,7 @@ pub(crate) fn copy(context: &Context, arguments: &CpArguments) -> anyhow::Result
     let report = report.map_err(vmroot::Error::from)?;
     output::print_omissions(&report.omissions);
     match context.json() && !to_stdout {
-        true => Ok(output::print_json(&report_json(&report))?),
+        true => Ok(output::print_json(&report_json(Path::new(&destination), &report))?),
         false => Ok(()),
     }
 }

@@ -230,11 +230,11 @@ fn print_report(
         return Ok(());
     }
     report.omissions.append(above);
-    Ok(output::print_json(&report_json(&report))?)
+    Ok(output::print_json(&report_json(out, &report))?)
 }
 
-/// Returns the JSON of what was written.
-pub(super) fn report_json(report: &Report) -> serde_json::Value {
+/// Returns the JSON of a report about writing `out`.
+pub(super) fn report_json(out: &Path, report: &Report) -> serde_json::Value {
     let listed = report.omissions.listed.iter().map(|one| {
         let (path, why) = (one.path.to_string_lossy(), one.why.to_string());
         let xattr = if let Omitted::Xattr(name) = &one.what { Some(name.to_string()) } else { None };
@@ -242,6 +242,7 @@ pub(super) fn report_json(report: &Report) -> serde_json::Value {
     });
     let files = report.files.iter().map(|file| file.to_string_lossy());
     json!({
+        "output": out.display().to_string(),
         "bytes": report.bytes,
         "files": files.collect::<Vec<_>>(),
         "omissions": listed.collect::<Vec<_>>(),

@@ -11,7 +11,7 @@ use vmroot::{ContainerFs, InodeId, InodeKind, RootError, Stat, Timestamp, Top};
 use crate::args::LsArguments;
 use crate::context::Context;
 use crate::exit::{AlreadyReported, report_operand};
-use crate::output;
+use crate::{output, times};
 
 /// A path as it is printed, and its inode.
 type Row = (Vec<u8>, InodeId);
@@ -27,7 +27,7 @@ pub(crate) fn list(context: &Context, arguments: &LsArguments) -> anyhow::Result
         let path = path.as_os_str().as_bytes();
         match root.resolve_path(path) {
             Err(error) if is_single => return Err(error.into()),
-            Err(error) => code = report_operand(&error.into()),
+            Err(error) => code = report_operand(&error.into(), "ls"),
             Ok(found) if root.stat(found.ino).kind == InodeKind::Directory && !arguments.directory => {
                 directories.push((path.to_vec(), found.ino));
             }
@@ -199,13 +199,26 @@ pub(crate) fn readlink(context: &Context, image: &str, path: &Path) -> anyhow::R
     let bytes = path.as_os_str().as_bytes();
     let resolved = opened.root.resolve_link(bytes)?;
     let target = opened.root.readlink(resolved.ino).map_err(|_| RootError::NotALink(bytes.into()))?;
+    if context.json() {
+        return Ok(output::print_json(
+            &json!({"path": bytes_to_text(&resolved.path), "target": bytes_to_text(target)}),
+        )?);
+    }
     Ok(output::print_line(target)?)
 }
 
 /// Prints a path with all symbolic links resolved.
 pub(crate) fn resolve(context: &Context, image: &str, path: &Path) -> anyhow::Result<()> {
     let opened = context.root(image, &Top::default())?;
-    Ok(output::print_line(opened.root.resolve_path(path.as_os_str().as_bytes())?.path)?)
+    let asked = path.as_os_str().as_bytes();
+    let resolved = opened.root.resolve_path(asked)?;
+    if context.json() {
+        let kind = kind_name(opened.root.stat(resolved.ino).kind);
+        return Ok(output::print_json(
+            &json!({"path": bytes_to_text(asked), "resolved": bytes_to_text(&resolved.path), "type": kind}),
+        )?);
+    }
+    Ok(output::print_line(resolved.path)?)
 }
 
 fn stat_json(root: &ContainerFs, path: &[u8], ino: InodeId) -> Value {
@@ -226,7 +239,8 @@ pub(super) fn attributes_json(root: &ContainerFs, ino: InodeId) -> Value {
         "size": stat.size,
         "nlink": stat.nlink,
         "inode": stat.ino.0,
-        "mtime": {"seconds": stat.mtime.seconds, "nanoseconds": stat.mtime.nanoseconds},
+        "mtime": times::rfc3339(stat.mtime.seconds, stat.mtime.nanoseconds),
+        "mtimeSeconds": stat.mtime.seconds,
         "device": matches!(stat.kind, InodeKind::Character | InodeKind::Block)
             .then(|| stat.device.to_string()),
         "target": root.readlink(ino).ok().map(bytes_to_text),
@@ -253,8 +267,9 @@ pub(super) fn kind_name(kind: InodeKind) -> &'static str {
     }
 }
 
+/// Returns a time with nanoseconds, as `stat` prints it.
 fn format_time(time: Timestamp) -> String {
-    format!("{}.{:09}", time.seconds, time.nanoseconds)
+    format!("{}.{:09} UTC", times::readable(time.seconds), time.nanoseconds)
 }
 
 /// Formats attributes as `ls -ln` does, with numeric owners.
@@ -262,7 +277,7 @@ fn format_long(stat: &Stat) -> String {
     let device = matches!(stat.kind, InodeKind::Character | InodeKind::Block);
     let size = if device { format!("{}, {}", stat.device.major, stat.device.minor) } else { stat.size.to_string() };
     let (mode, links, uid, gid) = (format_mode(stat), stat.nlink, stat.uid, stat.gid);
-    format!("{mode} {links:>4} {uid:>5} {gid:>5} {size:>10} {:>20}", format_time(stat.mtime))
+    format!("{mode} {links:>4} {uid:>5} {gid:>5} {size:>10} {}", times::readable(stat.mtime.seconds))
 }
 
 fn format_mode(stat: &Stat) -> String {

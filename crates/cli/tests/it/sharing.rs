@@ -12,7 +12,7 @@ use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
 use crate::nobody::{NOBODY, Nobody};
-use crate::program::{CommandOutput, Program, wait_for, wait_until};
+use crate::program::{CommandOutput, Program, for_amd64, wait_for, wait_until};
 use crate::samples::{image, serve};
 
 /// A cache of root with an image, whose directories everybody may read.
@@ -142,7 +142,7 @@ fn read_all(run: &dyn Fn(&[&str]) -> CommandOutput, name: &str, directory: &Path
 fn run_as_nobody(nobody: &Nobody, arguments: &[&str], cache: [&str; 2]) -> CommandOutput {
     let mut command = nobody.command();
     command.env_remove("XDG_CONFIG_HOME").env("HOME", nobody.program.path("."));
-    command.arg(&nobody.executable).args(arguments).args(cache).arg("--arch=amd64");
+    command.arg(&nobody.executable).args(arguments).args(cache).args(for_amd64(arguments[0]));
     command.output().unwrap().into()
 }
 
@@ -260,7 +260,7 @@ fn a_cache_on_a_read_only_mount_can_be_read_and_mounted() {
     let program = Program::new();
     let name = theirs.name.as_str();
     let run = |cache: &[&str], arguments: &[&str]| -> CommandOutput {
-        program.run(arguments.iter().chain(cache).chain(&["--arch=amd64"]))
+        program.run(arguments.iter().chain(cache).chain(for_amd64(arguments[0])))
     };
     for cache in [["--cache", mounted.text()], ["--shared-cache", mounted.text()]] {
         assert_eq!(run(&cache, &["cat", name, "etc/motd"]).ok(), "amd64\n");

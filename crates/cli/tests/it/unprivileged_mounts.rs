@@ -49,14 +49,20 @@ impl UserTest {
         Some(Self { nobody, image, place })
     }
 
-    /// Runs a script. `vmroot` is the program as that user, `other` as another one, and `root` as root.
+    /// Runs a script. `vmroot` is the program as that user, `inside` also in the directory, `other` as another user, and
+    /// `root` as root.
     fn run(&self, script: &str) -> CommandOutput {
         let program = self.nobody.executable.to_str().unwrap();
         let user = |name: &str, id: u32| {
             format!("{name}() {{ setpriv --reuid={id} --regid={id} --clear-groups '{program}' \"$@\"; }}\n")
         };
-        let functions =
-            user("vmroot", NOBODY) + &user("other", NOBODY - 1) + &format!("root() {{ '{program}' \"$@\"; }}\n");
+        let functions = user("vmroot", NOBODY)
+            + &user("other", NOBODY - 1)
+            + &format!("root() {{ '{program}' \"$@\"; }}\n")
+            + &format!(
+                "inside() {{ setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups \
+                 sh -c 'cd \"$PLACE\" && exec \"$0\" \"$@\"' '{program}' \"$@\"; }}\n"
+            );
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", WITH_FUSE, "sh"]).arg(self.nobody.program.path("dev"));
         command.arg(format!("{functions}{script}"));
@@ -98,10 +104,10 @@ fn mounts_of_other_users_stay() {
         other umount \"$PLACE\"; echo \"$?\"
         vmroot umount over; echo \"$?\"
         vmroot umount fuse; echo \"$?\"
-        (cd \"$PLACE\"; vmroot umount \"$PLACE\"; echo \"$?\")
+        inside umount \"$PLACE\"; echo \"$?\"
         vmroot umount \"$PLACE/etc\"; echo \"$?\"
         root umount over fuse; echo \"$?\"
-        (cd \"$PLACE\"; vmroot umount --lazy \"$PLACE\"; echo \"$?\")
+        inside umount --lazy \"$PLACE\"; echo \"$?\"
         findmnt \"$PLACE\"; echo \"$?\"";
     let answer = test.run(script);
     let errors: Vec<&str> = answer.stderr.lines().collect();
@@ -119,6 +125,20 @@ fn mounts_of_other_users_stay() {
     }
     assert_eq!(errors.len(), parts.len(), "{answer}");
     assert!(!answer.stderr.contains("fusermount"), "{answer}");
+}
+
+/// The process that served the mount was killed.
+#[test]
+fn user_unmounts_a_dead_mount() {
+    let Some(test) = UserTest::new() else { return };
+    let script = "
+        vmroot mount \"$IMAGE\" \"$PLACE\" --detach
+        pid=$(vmroot mounts | sed -n \"s|^$PLACE .* ||p\")
+        kill -KILL \"$pid\"
+        while [ -e \"$PLACE/etc\" ]; do sleep 0.1; done
+        vmroot umount \"$PLACE\"; echo \"$?\"
+        ls -a \"$PLACE\" | grep -c .";
+    assert_eq!(test.run(script).ok(), "0\n2\n");
 }
 
 /// The reasons of fusermount3, in the program's own words.

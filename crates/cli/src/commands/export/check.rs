@@ -17,7 +17,11 @@ use crate::{output, paths};
 /// standard output is a plain tar.
 pub(super) fn root_format(out: &Path, format: Option<Format>) -> anyhow::Result<Format> {
     format.or_else(|| named_format(out)).ok_or_else(|| {
-        let message = format!("{}: no extension of a format; add --format, such as --format dir", out.display());
+        let names = Format::value_variants()
+            .iter()
+            .filter_map(|format| Some(format.to_possible_value()?.get_name().to_owned()));
+        let names = names.collect::<Vec<_>>().join(", ");
+        let message = format!("{}: no extension of a format; add --format with one of {names}", out.display());
         anyhow!(UsageError(message))
     })
 }
