@@ -72,7 +72,6 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
             ("stat", "Print the attributes of a file", IMAGE),
             ("readlink", "Print the target of a symbolic link", IMAGE),
             ("resolve", "Resolve all symbolic links of a path", IMAGE),
-            ("cp", "Copy a file or a directory to this machine", IMAGE),
         ],
     ),
     (
