@@ -6,10 +6,13 @@ use crate::program::Program;
 /// Returns the verbs that the program lists.
 pub(crate) fn verbs(program: &Program) -> Vec<String> {
     let help = program.ok(["--help"]);
-    let entry = |line: &str| Some(line.strip_prefix("  ")?.split_whitespace().next()?.to_owned());
-    let mut verbs: Vec<String> = help.lines().take_while(|line| *line != "Global options:").filter_map(entry).collect();
-    // Of `lease create` and `lease list`, the first word.
-    verbs.dedup();
+    let commands = help.split("Commands:").nth(1).expect("the help lists the commands");
+    let entry = |line: &str| {
+        let word = line.strip_prefix("  ")?.split_whitespace().next().filter(|_| !line.starts_with("   "))?;
+        Some(word.to_owned())
+    };
+    let listed = commands.lines().skip(1).take_while(|line| !line.trim().is_empty()).filter_map(entry);
+    let verbs: Vec<String> = listed.filter(|verb| verb != "help").collect();
     assert!(verbs.len() > 30 && verbs.contains(&"pull".to_owned()), "{verbs:?}");
     verbs
 }
