@@ -340,6 +340,13 @@ pub(crate) enum Command {
     /// List directories and files of an image
     Ls(LsArguments),
     /// Copy a file or a directory of an image to this machine, as `docker cp` does
+    ///
+    /// If DEST is a directory, the copy is put into it under its own name. Otherwise DEST is the name of the copy, and its
+    /// directory must exist. A PATH that ends in `/.` stands for the entries of a directory. Directories are merged, and
+    /// files and links of the same name are replaced; a file does not replace a directory, nor a directory a file. A
+    /// symbolic link is copied as a link, unless a slash follows it or --follow-link is given. Links below DEST are not
+    /// followed. The copies belong to you, with the modes, times, xattrs and hard links of the image, but a program stays
+    /// setuid or setgid only if you are its owner and group in the image.
     #[command(override_usage = "vmroot cp [OPTIONS] <IMAGE:/PATH> <DEST|->\n       \
                                 vmroot cp [OPTIONS] <IMAGE> <PATH> <DEST|->")]
     Cp(CpArguments),

@@ -281,8 +281,15 @@ impl Context {
             return Err(UsageError("prebaked: expected the path of a directory".to_owned()).into());
         }
         let prebaked = match self.requested_platform() {
-            Some(platform) => Prebaked::open_for(directory, platform)?,
-            None => Prebaked::open(directory)?,
+            Some(platform) => Prebaked::open_for(directory, platform),
+            None => Prebaked::open(directory),
+        };
+        let prebaked = match prebaked {
+            Err(error) if !directory.join("config.json").is_file() => {
+                let text = format!("{} was not made by `vmroot export --format prebaked`", directory.display());
+                return Err(anyhow::Error::from(error).context(text));
+            }
+            prebaked => prebaked?,
         };
         let config = prebaked.config().clone();
         if let Ok(platform) = Platform::linux(&config.architecture) {

@@ -36,6 +36,14 @@
 //! | `erofs` | [`erofs`] |
 //! | `ext4` | [`ext4`] |
 //! | `boot` | [`boot`] and [`guest`]; turns on `erofs`, `ext4` and `virtiofs` |
+//!
+// The links above lead to modules, or to this table if a feature is off.
+#![cfg_attr(not(feature = "fuse"), doc = "[`fuse`]: #features")]
+#![cfg_attr(not(feature = "virtiofs"), doc = "[`virtiofs`]: #features")]
+#![cfg_attr(not(feature = "kernel-mount"), doc = "[`kernel_mount`]: #features")]
+#![cfg_attr(not(feature = "erofs"), doc = "[`erofs`]: #features")]
+#![cfg_attr(not(feature = "ext4"), doc = "[`ext4`]: #features")]
+#![cfg_attr(not(feature = "boot"), doc = "[`boot`]: #features\n[`guest`]: #features")]
 
 mod client;
 pub mod disk_image;

@@ -68,10 +68,10 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
         &[
             ("ls", "List directories and files", IMAGE),
             ("cat", "Print the contents of files", IMAGE),
+            ("cp", "Copy a file or a directory to this machine", IMAGE),
             ("stat", "Print the attributes of a file", IMAGE),
             ("readlink", "Print the target of a symbolic link", IMAGE),
             ("resolve", "Resolve all symbolic links of a path", IMAGE),
-            ("cp", "Copy a file or a directory to this machine", IMAGE),
         ],
     ),
     (
