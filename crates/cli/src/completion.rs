@@ -44,10 +44,8 @@ pub(crate) fn print_registration(shell: clap_complete::Shell) -> anyhow::Result<
 /// Returns the definition of the command line, with completers for arguments.
 fn program() -> Command {
     // Hidden options, which other commands have, are not offered.
-    let program = Arguments::program().mut_args(|argument| {
-        let is_hidden = argument.is_hide_set();
-        argument.global(!is_hidden)
-    });
+    let program = Arguments::program()
+        .mut_args(|argument| if argument.is_hide_set() { argument.global(false) } else { argument });
     program.mut_subcommands(with_completers)
 }
 

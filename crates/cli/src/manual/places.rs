@@ -15,11 +15,32 @@ struct Places {
     files: &'static [Entry],
 }
 
-const PLACES: [Places; 5] = [
+const PLACES: [Places; 8] = [
     Places {
         option: "cache",
         variables: &[("XDG_CACHE_HOME, HOME", "The default cache is vmroot in $XDG_CACHE_HOME, or in ~/.cache.")],
         files: &[("~/.cache/vmroot", "The cache. To remove it, remove the directory.")],
+    },
+    Places {
+        option: "shared-cache",
+        variables: &[(
+            "VMROOT_SHARED_CACHE",
+            "The shared caches, separated by colons, if --shared-cache is not given.",
+        )],
+        files: &[],
+    },
+    Places {
+        option: "tmpdir",
+        variables: &[("TMPDIR", "The directory for temporary files if the cache cannot be written.")],
+        files: &[],
+    },
+    Places {
+        option: "plain-http",
+        variables: &[(
+            "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY",
+            "The proxies for registries, and the hosts that need none. Names in small letters come first.",
+        )],
+        files: &[],
     },
     Places {
         option: "authfile",
@@ -28,10 +49,6 @@ const PLACES: [Places; 5] = [
             ("DOCKER_CONFIG", "The directory with docker's config.json, instead of ~/.docker."),
             ("DOCKER_AUTH_CONFIG", "The text of a file with credentials, as docker reads it."),
             ("CONTAINERS_REGISTRIES_CONF, REGISTRIES_CONFIG_PATH", "The file registries.conf, as for podman."),
-            (
-                "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY",
-                "The proxies for registries, and the hosts that need none. Names in small letters come first.",
-            ),
             ("XDG_CONFIG_HOME, XDG_RUNTIME_DIR, HOME", "The places of the user's files."),
             ("DOCKER_HOST, DOCKER_CERT_PATH", "The Docker engine of docker-daemon:, and its certificates."),
         ],

@@ -170,7 +170,7 @@ fn commands_with_registry_options_send_requests() {
         ("readlink", &[IMAGE, "/x"]),
         ("resolve", &[IMAGE, "/x"]),
         ("cp", &["IMAGE:/x", "copy"]),
-        ("mount", &[IMAGE, "."]),
+        ("mount", &[IMAGE, "empty"]),
         ("umount", &["none"]),
         ("mounts", &[]),
         ("export", &[IMAGE, "out.tar"]),
@@ -207,6 +207,7 @@ fn commands_with_registry_options_send_requests() {
     const WITHOUT_REQUEST: [&str; 3] = ["verify", "registries explain", "boot"];
     let registry = Registry::start();
     let program = Program::new();
+    fs::create_dir(program.path("empty")).unwrap();
     let help = program.ok(["--help"]);
     let mut commands = 0;
     for line in help.lines().take_while(|line| *line != "Global options:").filter(|line| line.starts_with("  ")) {

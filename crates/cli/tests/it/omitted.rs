@@ -92,9 +92,10 @@ fn quiet_prints_only_errors() {
     }
     let foreign = if std::env::consts::ARCH == "aarch64" { "amd64" } else { "arm64" };
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo");
-    program.ok(["load", demo, "--arch", foreign, "--quiet"]);
-    assert_eq!(program.run(["ls", "demo", "--quiet"]).stderr, "");
-    assert!(program.run(["ls", "demo"]).stderr.contains(foreign));
+    let loaded = program.ok(["load", demo, "--arch", foreign, "--quiet"]);
+    let id = loaded.trim();
+    assert_eq!(program.run(["ls", id, "--quiet"]).stderr, "");
+    assert!(program.run(["ls", id]).stderr.contains(foreign));
     assert!(!program.run(["ls", "no/such:image", "--pull=never", "--quiet"]).fails(3).is_empty());
 }
 

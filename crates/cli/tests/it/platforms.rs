@@ -153,8 +153,8 @@ fn cached_image_for_another_platform() {
             &["ls", name],
             &["inspect", name],
             &["config", name],
-            &["export", name, out, "--format", "tar"],
-            &["export", name, prebaked, "--format", "prebaked"],
+            &["export", name, out, "--format", "tar", "--force"],
+            &["export", name, prebaked, "--format", "prebaked", "--force"],
             &["pull", name],
         ] {
             let answer = program.run(verb.iter().chain(&["--pull=never"]));
