@@ -67,6 +67,7 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
         &[
             ("ls", "List a directory", IMAGE),
             ("cat", "Print the contents of files", IMAGE),
+            ("cp", "Copy a file or a tree to this machine", IMAGE),
             ("stat", "Print the attributes of a file", IMAGE),
             ("readlink", "Print the target of a symbolic link", IMAGE),
             ("resolve", "Resolve all symbolic links of a path", IMAGE),
