@@ -59,9 +59,8 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotWritable => {
-                "you may not write to the directory, and it must be yours if others may write to its parent"
-            }
+            Self::NotWritable => "this user may not write to the directory",
+            Self::NotOwner => "this user does not own the directory, which is in one like /tmp",
             Self::AllowOther => "access by other users requires the line user_allow_other in /etc/fuse.conf",
             Self::TooMany => "this user has as many FUSE mounts as mount_max in /etc/fuse.conf allows",
             Self::FileSystem => "users may not mount over the file system of this directory",
