@@ -112,7 +112,8 @@ fn purpose(name: &str, command: &Command) -> String {
 fn handles_signals(command: &Command) -> bool {
     match command {
         Command::Mount { .. } | Command::Umount(_) | Command::Virtiofs { .. } | Command::Boot { .. } => true,
-        Command::Cp(_) => true,
+        // A tar may go to a pipe that is not read.
+        Command::Cp(arguments) => arguments.operands.last().is_none_or(|destination| destination != "-"),
         Command::Export { options, .. } => matches!(options.format, Some(Format::Dir | Format::Prebaked)),
         _ => false,
     }

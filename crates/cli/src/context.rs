@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use rustix::fs::Access;
 use vmroot::output::Omissions;
 use vmroot::{
-    BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Digest, ErrorKind, ExtendedRoot, Image, ImageConfig,
-    Limits, Platform, Prebaked, Progress, PullOptions, PullPolicy, RegistryOptions, RuntimeConfig, Top, TopFiles,
-    is_id,
+    BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Digest, ErrorKind, ExtendedRoot, Fallback, Image,
+    ImageConfig, Limits, Platform, Prebaked, Progress, PullOptions, PullPolicy, RegistryOptions, RuntimeConfig, Top,
+    TopFiles, is_id,
 };
 
 use crate::args::{Global, Pull, RegistryArguments, RetryArguments};
@@ -101,6 +101,14 @@ impl Context {
             other.options.platform = Some(platform.clone());
             other.global.platform.platform = Some(platform);
         }
+        other
+    }
+
+    /// Returns this context for a guest, whose machine may be of any architecture: the only image of a name is accepted if
+    /// the user has named no platform.
+    pub(crate) fn for_guest(&self) -> Self {
+        let mut other = Self { global: self.global.clone(), options: self.options.clone() };
+        other.options.fallback = Fallback::Only;
         other
     }
 
