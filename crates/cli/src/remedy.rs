@@ -84,7 +84,7 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
             .or_else(|| files::of_squashfs(cause.downcast_ref()?, failed))
             .or_else(|| guests::remedy(cause.downcast_ref()?))
             .or_else(|| files::of_layer(cause.downcast_ref()?))
-            .or_else(|| files::of_fuse(cause.downcast_ref()?))
+            .or_else(|| files::of_fuse(cause.downcast_ref()?, failed))
             .or_else(|| files::of_kernel_mount(cause.downcast_ref()?))
     };
     let of_system = |cause: &Cause<'_>| files::of_system(cause.downcast_ref()?, failed);

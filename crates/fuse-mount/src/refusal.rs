@@ -8,8 +8,10 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The user may not write to the mountpoint, or another user owns it in a directory like `/tmp`.
+    /// The user may not write to the mountpoint.
     NotWritable,
+    /// Another user owns the mountpoint, in a directory like `/tmp`.
+    NotOwner,
     /// `allow_other` needs `user_allow_other` in `/etc/fuse.conf`.
     AllowOther,
     /// The user has as many FUSE mounts as `mount_max` of `/etc/fuse.conf` allows.
@@ -31,7 +33,7 @@ pub enum Refusal {
 /// The texts of `fusermount3` and their reasons. The first one that occurs counts.
 const TEXTS: [(&str, Refusal); 14] = [
     ("no write access to mountpoint", Refusal::NotWritable),
-    ("not owned by user", Refusal::NotWritable),
+    ("not owned by user", Refusal::NotOwner),
     ("user_allow_other", Refusal::AllowOther),
     ("too many FUSE filesystems", Refusal::TooMany),
     ("mounting over filesystem type", Refusal::FileSystem),
@@ -57,11 +59,10 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotWritable => {
-                "you may not write to the directory, and it must be yours if others may write to its parent"
-            }
-            Self::AllowOther => "only root may let other users in, unless /etc/fuse.conf has user_allow_other",
-            Self::TooMany => "you have as many FUSE mounts as mount_max in /etc/fuse.conf allows",
+            Self::NotWritable => "this user may not write to the directory",
+            Self::NotOwner => "this user does not own the directory, which is in one like /tmp",
+            Self::AllowOther => "access by other users requires the line user_allow_other in /etc/fuse.conf",
+            Self::TooMany => "this user has as many FUSE mounts as mount_max in /etc/fuse.conf allows",
             Self::FileSystem => "users may not mount over the file system of this directory",
             Self::Device => "/dev/fuse is missing or cannot be opened",
             Self::NotPermitted => "the kernel does not permit FUSE mounts here, as in many containers",
@@ -80,7 +81,7 @@ mod tests {
     fn messages_of_fusermount_are_recognised() {
         for (message, refusal) in [
             ("fusermount3: user has no write access to mountpoint /x", Refusal::NotWritable),
-            ("fusermount3: mountpoint /tmp/x not owned by user", Refusal::NotWritable),
+            ("fusermount3: mountpoint /tmp/x not owned by user", Refusal::NotOwner),
             (
                 "fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf",
                 Refusal::AllowOther,

@@ -46,7 +46,7 @@ pub(super) fn of_squashfs(error: &export::Error, failed: &Failed<'_>) -> Option<
 }
 
 /// Returns the hint for an error of FUSE.
-pub(super) fn of_fuse(error: &fuse::Error) -> Option<String> {
+pub(super) fn of_fuse(error: &fuse::Error, failed: &Failed<'_>) -> Option<String> {
     use fuse::Error;
     Some(match error {
         Error::Device(_) | Error::Helper { refusal: Refusal::Device, .. } => {
@@ -55,8 +55,14 @@ pub(super) fn of_fuse(error: &fuse::Error) -> Option<String> {
         Error::Helper { refusal: Refusal::NotPermitted, .. } => {
             "`vmroot export --format dir`, `vmroot ls` and `vmroot cat` need no mount".to_owned()
         }
-        Error::Helper { refusal: Refusal::NotWritable | Refusal::FileSystem, .. } => {
+        Error::Helper { refusal: Refusal::NotWritable | Refusal::NotOwner | Refusal::FileSystem, .. } => {
             "name a directory of your own, such as one in $HOME".to_owned()
+        }
+        Error::Helper { refusal: Refusal::Other, message, .. } => {
+            match failed.context.is_some_and(super::Context::verbose) {
+                true => format!("its message is: {message}"),
+                false => "-v shows its message".to_owned(),
+            }
         }
         Error::Unmount { source, .. } if is_busy(source) => BUSY.to_owned(),
         _ => return None,

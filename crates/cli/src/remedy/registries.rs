@@ -19,8 +19,8 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
             host_of_images(url)
         ),
         Error::Unauthorized { url, .. } => format!(
-            "the user or the password is wrong, in the options or as `vmroot login {}` has stored them; `vmroot \
-             registries explain` says where they come from",
+            "check the user and password, in the options or as `vmroot login {}` has stored them; `vmroot registries \
+             explain` says where they come from",
             host_of_images(url)
         ),
         Error::Challenge { .. } | Error::Token { .. } => {

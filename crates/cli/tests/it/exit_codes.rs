@@ -23,7 +23,7 @@ const COMMANDS: [&[&str]; 15] = [
     &["diff", "IMAGE", "IMAGE"],
     &["why", "IMAGE", "etc"],
     &["history", "IMAGE"],
-    &["mount", "IMAGE", "."],
+    &["mount", "IMAGE", ".", "--force"],
     &["virtiofs", "IMAGE", "--socket=socket"],
     &["export", "IMAGE", "-", "--format=tar"],
     &["export", "IMAGE", "out", "--format=prebaked"],

@@ -91,7 +91,7 @@ fn a_mirror_is_used_first_and_then_the_registry() {
     configured.ok(&pull);
     let missing = reference.replace(":v1", ":v2");
     let message = configured.fails(3, &["pull", &missing]);
-    for part in [&*gone, "Connection refused", &missing, "not found"] {
+    for part in [&*gone, "the connection was refused", &missing, "not found"] {
         assert!(message.contains(part), "{part}: {message}");
     }
 }

@@ -81,7 +81,7 @@ fn registry_without_access_is_4() {
     for flags in [&[][..], &["--creds", "user:wrong"]] {
         let message = pull(flags).fails(4);
         assert!(message.contains(&registry.host()), "{message}");
-        assert!(message.contains("`vmroot login REGISTRY`"), "{message}");
+        assert!(message.contains(&format!("`vmroot login {}`", registry.host())), "{message}");
         assert!(!message.contains("wrong"), "passwords are not printed: {message}");
     }
     pull(&["--creds", "user:secret"]).ok();

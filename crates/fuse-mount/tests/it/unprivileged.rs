@@ -108,4 +108,5 @@ fn the_error_contains_the_reason_of_the_helper() {
     let Some(fixture) = as_nobody("unprivileged::the_error_contains_the_reason_of_the_helper") else { return };
     let refused = Mount::new(open_root(&fixture), Path::new("/usr"), &MountOptions::default()).unwrap_err();
     assert!(matches!(&refused, Error::Helper { refusal: Refusal::NotWritable, .. }), "{refused:?}");
+    assert!(!refused.to_string().contains("fusermount3"), "{refused}");
 }

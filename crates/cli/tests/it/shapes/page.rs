@@ -14,6 +14,8 @@ pub(super) struct Page {
     sections: BTreeMap<String, Section>,
     /// The verbs without JSON.
     pub(super) without: BTreeSet<String>,
+    /// The differences between the page and the outputs.
+    differences: BTreeSet<String>,
 }
 
 /// The section of a verb.
@@ -27,7 +29,7 @@ pub(super) struct Section {
 
 impl Page {
     pub(super) fn read() -> Self {
-        let mut page = Self { sections: BTreeMap::new(), without: BTreeSet::new() };
+        let mut page = Self { sections: BTreeMap::new(), without: BTreeSet::new(), differences: BTreeSet::new() };
         let mut title = String::new();
         for line in TEXT.lines() {
             if let Some(name) = line.strip_prefix("## ") {
@@ -51,42 +53,49 @@ impl Page {
     }
 
     /// Checks that the fields of an output are those of a section, with their types.
-    #[track_caller]
     pub(super) fn check(&mut self, title: &str, output: &Value) {
         let section = self.sections.get_mut(title).unwrap_or_else(|| panic!("docs/json.md has no section {title}"));
-        section.visit(title, "", output);
+        let mut differences = Vec::new();
+        section.visit("", output, &mut differences);
+        self.differences.extend(differences.into_iter().map(|text| format!("{title}: {text}")));
     }
 
-    /// Checks that each field of each table occurred in an output, except in sections that could not be tested.
-    pub(super) fn assert_all_found(&self, is_untested: impl Fn(&str) -> bool) {
+    /// Fails if an output had other fields than its table, or if a field occurred in no output, except in sections that could not be tested.
+    pub(super) fn assert_same(&mut self, is_untested: impl Fn(&str) -> bool) {
         for (title, section) in self.sections.iter().filter(|(title, _)| !is_untested(title)) {
             let fields: BTreeSet<_> = section.fields.keys().cloned().collect();
             let missing: Vec<_> = fields.difference(&section.found).collect();
-            assert!(missing.is_empty(), "{title}: {missing:?} occurred in no output");
+            if !missing.is_empty() {
+                self.differences.insert(format!("{title}: {missing:?} occurred in no output"));
+            }
         }
+        let differences: Vec<_> = self.differences.iter().map(String::as_str).collect();
+        assert!(differences.is_empty(), "docs/json.md differs from the program:\n{}", differences.join("\n"));
     }
 }
 
 impl Section {
-    #[track_caller]
-    fn visit(&mut self, title: &str, path: &str, value: &Value) {
+    fn visit(&mut self, path: &str, value: &Value, differences: &mut Vec<String>) {
         if let Some(wanted) = self.fields.get(path) {
-            assert!(has_type(value, wanted), "{title}: `{path}` is {wanted} in docs/json.md, but {value}");
+            if !has_type(value, wanted) {
+                differences.push(format!("`{path}` should be {wanted}, but is {value}"));
+            }
             self.found.insert(path.to_owned());
             if !self.has_rows_below(path) {
                 return;
             }
-        } else {
-            assert!(self.has_rows_below(path), "{title}: docs/json.md has no field `{path}`, which is {value}");
+        } else if !self.has_rows_below(path) {
+            differences.push(format!("`{path}` has no row, and is {value}"));
+            return;
         }
         match value {
             Value::Object(members) => {
                 for (name, member) in members {
                     let child = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                    self.visit(title, &child, member);
+                    self.visit(&child, member, differences);
                 }
             }
-            Value::Array(items) => items.iter().for_each(|item| self.visit(title, &format!("{path}[]"), item)),
+            Value::Array(items) => items.iter().for_each(|item| self.visit(&format!("{path}[]"), item, differences)),
             _ => {}
         }
     }
