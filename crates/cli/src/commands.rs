@@ -1,7 +1,7 @@
 //! The commands, one module for each group.
 
 mod archives;
-mod boot;
+pub(crate) mod boot;
 mod commit;
 mod copy;
 mod cp;

@@ -11,6 +11,7 @@ use std::io;
 
 use vmroot::ErrorKind;
 
+use crate::commands::boot::NoKernel;
 use crate::context::Context;
 
 /// The hint for a missing kernel.
@@ -83,6 +84,7 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
             .or_else(|| files::of_cache(cause.downcast_ref()?))
             .or_else(|| files::of_squashfs(cause.downcast_ref()?, failed))
             .or_else(|| guests::remedy(cause.downcast_ref()?))
+            .or_else(|| cause.is::<NoKernel>().then(|| KERNEL.to_owned()))
             .or_else(|| files::of_layer(cause.downcast_ref()?))
             .or_else(|| files::of_fuse(cause.downcast_ref()?, failed))
             .or_else(|| files::of_kernel_mount(cause.downcast_ref()?))

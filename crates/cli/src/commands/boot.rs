@@ -2,6 +2,7 @@
 
 mod by_hand;
 
+use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -84,15 +85,22 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     report_end(&ended)
 }
 
-/// Opens the kernel. The error of a missing one says where to get one.
+/// A kernel that does not exist.
+#[derive(Debug)]
+pub(crate) struct NoKernel(PathBuf);
+
+impl fmt::Display for NoKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: no such kernel", self.0.display())
+    }
+}
+
+impl std::error::Error for NoKernel {}
+
+/// Opens the kernel. The hint of a missing one says where to get one.
 fn open_kernel(path: &Path) -> anyhow::Result<Kernel> {
     if matches!(path.try_exists(), Ok(false)) {
-        let text = format!(
-            "{}: no such kernel; the package linux-image-cloud-amd64 or linux-image-cloud-arm64 of Debian has one, which \
-             `cargo xtask guests` fetches into target/guest of vmroot's sources, and docs/boot.md names others",
-            path.display()
-        );
-        return Err(io::Error::new(io::ErrorKind::NotFound, text).into());
+        return Err(io::Error::new(io::ErrorKind::NotFound, NoKernel(path.to_owned())).into());
     }
     Ok(Kernel::open(path).map_err(vmroot::Error::from)?)
 }
