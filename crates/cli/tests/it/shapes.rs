@@ -117,6 +117,7 @@ fn page_and_output_have_the_same_fields() {
     let other = vmroot_testkit::image::ImageBuilder::new().layer(&crate::samples::base()).build();
     let other = serve(&samples.registry, &other, "other");
     page.check("diff", &samples.json(1, &["diff", one, &other, "--arch=amd64"]));
+    page.check("cp", &samples.json(0, &["cp", one, "/etc", "copied", "--arch=amd64"]));
     page.check("export", &samples.json(0, &["export", one, "out.cpio", "--arch=amd64"]));
     page.check("export", &samples.json(0, &["export", one, "out.erofs", "--format=erofs-meta", "--arch=amd64"]));
     // The cache.
