@@ -4,6 +4,7 @@ mod boot;
 mod changes;
 mod commit;
 mod copy;
+mod examples;
 mod export;
 mod files;
 mod gc;
@@ -183,13 +184,13 @@ pub(crate) enum Command {
     /// Fetch, verify and index images, and print their ids
     Pull {
         /// Reference (alpine:3.20, quay.io/x/y@sha256:…) or TRANSPORT:DETAILS (oci:DIR, docker-archive:FILE…)
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "IMAGE")]
         references: Vec<String>,
     },
     /// Load images from docker save archives, OCI archives or OCI layouts, all or none, and print their ids
     Load {
         /// The archives or the layouts' directories; `-` is standard input
-        #[arg(required_unless_present = "input")]
+        #[arg(required_unless_present = "input", value_name = "FILE")]
         files: Vec<PathBuf>,
         /// One more archive, as `docker load` names it
         #[arg(long, short, value_name = "FILE")]
@@ -207,7 +208,7 @@ pub(crate) enum Command {
     /// Save images of the cache as one archive, which Docker, podman, skopeo and buildah load
     Save {
         /// NAME:TAG, NAME for all its tags, or an id
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "IMAGE")]
         images: Vec<String>,
         /// Save the images for this platform (repeatable) [default: for all in the cache; docker-archive-v24: for this
         /// machine's, or else one other]
@@ -305,7 +306,7 @@ pub(crate) enum Command {
     /// Take names from images of the cache; an image without a name stays, until `rm` or `gc --dangling`
     Untag {
         /// NAME or NAME:TAG, for all platforms, unless --platform is given
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
     /// Delete an image from its registry by its digest, and so with all its tags, or from an OCI layout
@@ -313,7 +314,7 @@ pub(crate) enum Command {
     /// Remove images; `gc` frees their space
     Rm {
         /// References, ids, or prefixes of ids; an id removes all names of its image
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "IMAGE")]
         images: Vec<String>,
         /// Remove images that processes, mounts, leases or child images need; files in use stay until the use ends
         #[arg(long, short)]
@@ -330,6 +331,7 @@ pub(crate) enum Command {
     /// need as well.
     Df {
         /// References, ids, or prefixes of ids [default: all areas of the cache]
+        #[arg(value_name = "IMAGE")]
         images: Vec<String>,
         /// Print the space of every image, layer and root, as `docker system df -v` does; so does -v
         #[arg(long = "images", conflicts_with = "images")]
@@ -363,7 +365,7 @@ pub(crate) enum Command {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,
         /// The paths of the files
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
     /// Print the target of a symbolic link of an image
@@ -471,7 +473,7 @@ pub(crate) enum Command {
     /// Explain the configuration of registries
     #[command(subcommand)]
     Registries(RegistriesCommand),
-    /// Print a shell's completion script
+    /// Print a shell's completion script, which completes commands, options, images, paths in them, mounts and leases
     Completions {
         /// The shell
         shell: clap_complete::Shell,

@@ -3,6 +3,7 @@
 mod args;
 mod bars;
 mod commands;
+mod completion;
 mod context;
 mod docker_format;
 mod environment;
@@ -34,6 +35,9 @@ use remedy::Failed;
 
 fn main() -> ExitCode {
     vmroot_sys::resolve_with_built_in_services();
+    if completion::answer() {
+        return ExitCode::SUCCESS;
+    }
     let (arguments, name) = Arguments::of_process();
     let global = match arguments.global.with_skopeo() {
         Ok(global) => global,

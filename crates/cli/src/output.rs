@@ -176,6 +176,11 @@ pub(crate) fn print_hint(text: &str) {
     write_stderr(text, LineBreaks::Escaped);
 }
 
+/// Prints the help of a command whose subcommand is missing.
+pub(crate) fn print_help_on_stderr(text: &str) {
+    write_stderr(text, LineBreaks::Kept);
+}
+
 /// Prints an error as JSON on one line.
 pub(crate) fn print_json_error(value: &serde_json::Value) {
     let mut stderr = io::stderr().lock();

@@ -10,6 +10,7 @@ mod booting;
 mod by_hand;
 mod changes;
 mod committing;
+mod completing;
 mod copying;
 mod copying_out;
 mod describing;
