@@ -14,6 +14,7 @@ mod limits;
 mod login;
 mod mount;
 mod platform;
+mod progress;
 mod quantity;
 mod registries;
 mod registry;
@@ -47,6 +48,7 @@ pub(crate) use limits::LimitArguments;
 pub(crate) use login::{LoginArguments, LogoutArguments};
 pub(crate) use mount::{Driver, MountArguments};
 pub(crate) use platform::{PlatformArguments, Pull};
+pub(crate) use progress::ProgressMode;
 pub(crate) use registries::RegistriesCommand;
 pub(crate) use registry::RegistryArguments;
 pub(crate) use repository::{DeleteArguments, RemoteArgument, RepositoryArgument};
@@ -101,6 +103,9 @@ pub(crate) struct Global {
     /// Log more to standard error: -v for information, -vv for debugging, -vvv for everything
     #[arg(short = 'v', long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Show progress on standard error in this form [default: bar on a terminal, plain elsewhere; none with --quiet]
+    #[arg(long, global = true, value_name = "FORM")]
+    pub(crate) progress: Option<ProgressMode>,
     #[command(flatten)]
     pub(crate) platform: PlatformArguments,
     /// Ask the registry for an image's name [default: always for `pull`, missing for other commands]

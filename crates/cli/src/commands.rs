@@ -102,11 +102,11 @@ fn purpose(name: &str, command: &Command) -> String {
     }
 }
 
-/// Returns whether a command handles signals itself. Such a command may also take long to end, to unmount or to remove
-/// an incomplete tree.
+/// Returns whether a command ends by itself after a signal, from its beginning. It may take long to remove an incomplete
+/// tree. Other commands declare that later, with [`signals::end_by_itself`], or never.
 fn handles_signals(command: &Command) -> bool {
     match command {
-        Command::Mount { .. } | Command::Umount { .. } | Command::Virtiofs { .. } | Command::Boot { .. } => true,
+        Command::Umount { .. } => true,
         Command::Export { options, .. } => matches!(options.format, Some(Format::Dir | Format::Prebaked)),
         _ => false,
     }

@@ -1,12 +1,13 @@
 //! The program `vmroot`: parses the command line, calls the library, and prints the results.
 
 mod args;
-mod bars;
 mod commands;
 mod context;
+mod display;
 mod docker_format;
 mod environment;
 mod exit;
+mod human;
 mod init;
 mod interruptible;
 mod log;
@@ -14,6 +15,8 @@ mod manual;
 mod output;
 mod paths;
 mod printable;
+mod progress;
+mod prompt;
 mod registry_access;
 mod short_names;
 mod signals;
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Ok(global) => global,
         Err(text) => return exit::exit_code(Err(exit::UsageError(text).into())),
     };
+    display::start(global.progress, global.quiet);
     log::start(global.verbose, global.quiet);
     if global.quiet {
         output::silence_notes();
@@ -40,5 +44,6 @@ fn main() -> ExitCode {
         signals::cancel_after(time);
     }
     let result = Context::new(&global).and_then(|context| commands::run(&context, &name, arguments.command));
+    display::close();
     exit::exit_code(result)
 }

@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use vmroot::Cancel;
 
-use crate::output;
+use crate::{display, prompt};
 
 /// The handlers of signals, and the number of signals so far. All handlers share one thread and one count, so that a
 /// handler that is added after a signal is still called for it.
@@ -28,8 +28,14 @@ const GRACE_PERIOD: Duration = Duration::from_millis(400);
 /// Whether the time of [`cancel_after`] is over.
 static TIMED_OUT: AtomicBool = AtomicBool::new(false);
 
+/// Whether [`end_by_itself`] was called.
+static ENDS_BY_ITSELF: AtomicBool = AtomicBool::new(false);
+
 /// The message after a timeout.
 pub(crate) const TIMED_OUT_MESSAGE: &str = "the time of --command-timeout is over";
+
+/// The message of a program that does not wait for its work to end.
+const CANCELLED_MESSAGE: &str = "cancelled";
 
 /// The exit code after a timeout, as with timeout(1).
 pub(crate) const TIMEOUT: u8 = 124;
@@ -73,10 +79,18 @@ pub(crate) fn exit_after_grace_period() -> anyhow::Result<()> {
             // A separate thread, because the signals thread waits for the second signal.
             thread::spawn(|| {
                 thread::sleep(GRACE_PERIOD);
-                exit()
+                if !ENDS_BY_ITSELF.load(Ordering::SeqCst) {
+                    exit()
+                }
             });
         }
     })
+}
+
+/// Declares that the command ends its work itself from now on: it unmounts, or stops a guest. There is no exit after a grace
+/// period any more.
+pub(crate) fn end_by_itself() {
+    ENDS_BY_ITSELF.store(true, Ordering::SeqCst);
 }
 
 /// Ends the work after a time as a signal does, but with another exit code.
@@ -108,9 +122,8 @@ fn exit() -> ! {
         // The error is ignored: a directory that is not empty stays.
         let _ = std::fs::remove_dir(&path);
     }
-    if has_timed_out() {
-        output::print_error(TIMED_OUT_MESSAGE);
-    }
+    prompt::restore();
+    display::close_with_error(if has_timed_out() { TIMED_OUT_MESSAGE } else { CANCELLED_MESSAGE });
     std::process::exit(if has_timed_out() { TIMEOUT } else { CANCELLED }.into())
 }
 

@@ -168,7 +168,7 @@ pub struct Client {
     platform: Option<Platform>,
     transports: TransportOptions,
     temporary_dir: Option<PathBuf>,
-    progress: Arc<dyn Progress>,
+    pub(crate) progress: Arc<dyn Progress>,
 }
 
 impl fmt::Debug for Client {

@@ -12,7 +12,7 @@ use crate::short_names::ChosenName;
 pub(crate) fn pull(context: &Context, references: &[String]) -> anyhow::Result<()> {
     let client = context.client()?;
     for reference in references {
-        let chosen = ChosenName::ask(&client, reference)?;
+        let chosen = ChosenName::ask(&client, reference, &context.cancel())?;
         let pulling = client.with_progress(context.progress());
         let image = pulling.pull_with(&chosen.name, &context.pull_options(Pull::Always))?;
         chosen.record(&client);

@@ -5,8 +5,10 @@ mod nobody;
 mod program;
 mod samples;
 mod saving;
+mod screen;
 
 mod booting;
+mod cancelling;
 mod changes;
 mod committing;
 mod copying;
@@ -40,6 +42,7 @@ mod pages;
 mod pipes;
 mod platforms;
 mod policies;
+mod progress;
 mod pulling;
 mod refusals;
 mod repairing;

@@ -17,7 +17,7 @@ use vmroot::{ContainerFs, InodeKind, MountOptions};
 
 use crate::args::{Driver, MountArguments};
 use crate::context::{Context, OpenedRoot, UsedImage};
-use crate::output;
+use crate::{output, signals};
 
 /// A mounted root, or a writable view of one.
 pub(super) enum ActiveMount {
@@ -51,6 +51,8 @@ impl ActiveMount {
         // Checked before the pull, so that invalid options do not cause one.
         check_options(directory, options)?;
         let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
+        // A signal must not end the process while it mounts.
+        signals::end_by_itself();
         let scratch = context.scratch().to_owned();
         // The cache may be missing: a prebaked directory is opened without one.
         DirBuilder::new()
