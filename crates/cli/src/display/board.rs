@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(board.rows(now, 48, 24), ["waiting for registry.example (12 s), try 2 of 6"]);
         assert_eq!(board.rows(now, 40, 24), ["waiting for registry.example (12 s)"]);
         assert_eq!(board.rows(now, 34, 24), ["registry.example: 12 s, try 2"]);
-        assert_eq!(board.rows(now, 27, 24), ["regis…ample: 12 s, try 2"]);
+        assert_eq!(board.rows(now, 27, 24), ["regis…mple: 12 s, try 2"]);
         board.waits = vec![wait("registry.example", since(1)), wait("mirror.example:5000", since(3))];
         assert_eq!(board.rows(now, 80, 24).len(), 2);
         let pause = |is_requested| Pause {

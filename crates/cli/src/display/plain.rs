@@ -21,15 +21,20 @@ pub(super) fn due_lines(board: &mut Board, now: Instant) -> String {
             lines += &start_line(task);
         }
     }
-    for wait in &mut board.waits {
+    // Of several requests to a host, the one that waits for the longest time has the line.
+    board.waits.sort_by_key(|wait| wait.since);
+    for position in 0..board.waits.len() {
+        let wait = &board.waits[position];
         let silent = now.duration_since(wait.since);
         if silent < wait.next_line.max(FIRST_WAIT_LINE) {
             continue;
         }
-        let seconds = silent.as_secs();
-        wait.next_line = Duration::from_secs(seconds - seconds % WAIT_INTERVAL.as_secs()) + WAIT_INTERVAL;
-        lines += &wait_forms(&wait.host, seconds, wait.attempt, wait.attempts, usize::MAX)[0];
+        let (host, seconds) = (wait.host.clone(), silent.as_secs());
+        lines += &wait_forms(&host, seconds, wait.attempt, wait.attempts, usize::MAX)[0];
         lines.push('\n');
+        let next_line = Duration::from_secs(seconds - seconds % WAIT_INTERVAL.as_secs()) + WAIT_INTERVAL;
+        let same_host = board.waits.iter_mut().filter(|wait| wait.host == host);
+        same_host.for_each(|wait| wait.next_line = next_line);
     }
     lines
 }

@@ -40,16 +40,15 @@ impl Layout {
     fn new(width: usize, longest: usize) -> Self {
         let label = longest.clamp(LABEL_WIDTH, (width / 2).max(LABEL_WIDTH)).min(width);
         let mut left = width - label;
-        let mut take = |columns: usize| match left > columns {
-            true => {
-                // One more for the space before the column.
-                left -= columns + 1;
-                columns
+        let mut is_full = false;
+        let mut take = |columns: usize| {
+            is_full |= left <= columns;
+            if is_full {
+                return 0;
             }
-            false => {
-                left = 0;
-                0
-            }
+            // One more for the space before the column.
+            left -= columns + 1;
+            columns
         };
         let (percent, amount, bar) = (take(PERCENT_WIDTH), take(AMOUNT_WIDTH), take(SHORTEST_BAR + 2));
         let (rate, remaining) = (take(RATE_WIDTH), take(REMAINING_WIDTH));

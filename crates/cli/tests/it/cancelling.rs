@@ -73,7 +73,10 @@ fn interrupt_at_every_moment(program: &Program, verb: &[&str], signal: Signal, r
         }
         assert_clean(&work, &about);
         assert_clean(&program.cache().join("blobs"), &about);
-        assert!(files(program.cache()).iter().all(|path| !path.to_str().unwrap().contains("/.tmp")), "{about}");
+        let is_temporary =
+            |path: &&PathBuf| path.strip_prefix(program.cache()).unwrap().to_str().unwrap().contains(".tmp");
+        let left: Vec<_> = files(program.cache()).into_iter().filter(|path| is_temporary(&path)).collect();
+        assert_eq!(left, [] as [PathBuf; 0], "{about}");
         for result in results {
             assert!(!work.join(result).exists(), "{about}: {result}");
         }
@@ -120,7 +123,8 @@ fn copies_can_be_interrupted_at_any_moment() {
     let int = Signal::INT;
     for (destination, results) in [
         ("dir:out", &["out/manifest.json"][..]),
-        ("oci:out:v1", &["out/index.json"]),
+        // The layout is whole without the image.
+        ("oci:out:v1", &[]),
         ("docker-archive:out.tar:a:1", &["out.tar"]),
         ("oci-archive:out.tar:v1", &["out.tar"]),
     ] {
@@ -157,7 +161,7 @@ fn waiting_work_can_be_interrupted() {
     rustix::fs::mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
     let fifo = fifo.to_str().unwrap();
     let work = program.path("work");
-    fs::create_dir(&work).unwrap();
+    fs::create_dir_all(work.join("place")).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     let cached = format!("vmroot:{image}");
     let (to_fifo, from_fifo) = (format!("docker-archive:{fifo}"), format!("docker-archive:{fifo}"));

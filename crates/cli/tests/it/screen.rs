@@ -85,6 +85,17 @@ impl Terminal {
         lines
     }
 
+    /// Waits for the end of the program. Returns whether the last screen has colours.
+    pub(crate) fn finish_with_colours(self) -> bool {
+        let emulator = Arc::clone(&self.emulator);
+        self.finish();
+        let emulator = emulator.lock().unwrap();
+        let (lines, columns) = emulator.screen().size();
+        let cells = (0..lines.get()).flat_map(|line| (0..columns.get()).map(move |column| (line, column)));
+        let mut cells = cells.filter_map(|(line, column)| emulator.screen().cell(line, column));
+        cells.any(|cell| cell.fgcolor() != vt100::Color::Default)
+    }
+
     /// Waits for the end of the program. Returns its exit code and the last screen.
     pub(crate) fn finish(mut self) -> (Option<i32>, Vec<String>) {
         let code = wait_for(&mut self.child).code();
