@@ -34,7 +34,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("mount", &["container-fs"]),
     ("fuse-mount", &["errors", "container-fs", "mount"]),
     ("virtiofs", &["errors", "container-fs", "mount"]),
-    ("kernel-mount", &["errors", "output", "container-fs", "erofs", "mount"]),
+    ("kernel-mount", &["errors", "sys", "output", "container-fs", "erofs", "mount"]),
     ("guest-config", &[]),
     (
         "boot",

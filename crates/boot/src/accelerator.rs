@@ -48,6 +48,11 @@ impl KvmTrial<'_> {
         self.decide(acceleration, opened).map(drop)
     }
 
+    /// Checks that a VMM on some machine can have the requested accelerator.
+    pub(crate) fn check_elsewhere(&self, acceleration: Acceleration) -> Result<()> {
+        self.decide(acceleration, Ok(())).map(drop)
+    }
+
     /// Chooses the accelerator. Also returns the reason if TCG is a fallback.
     pub(crate) fn choose(&self, acceleration: Acceleration) -> Result<(Accelerator, Option<String>)> {
         let kvm = match acceleration {

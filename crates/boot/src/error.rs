@@ -258,7 +258,7 @@ fn with_lines(text: &str) -> String {
 }
 
 /// Returns a hint with the Debian package of a program, or an empty string.
-fn hint(program: &str) -> &'static str {
+pub(crate) fn hint(program: &str) -> &'static str {
     match program {
         "qemu-system-x86_64" => " (package qemu-system-x86)",
         "qemu-system-aarch64" => " (package qemu-system-arm)",

@@ -63,6 +63,9 @@ pub struct GuestOptions<'a> {
     pub overlay: bool,
     /// The free space of a writable disk image, in bytes. The default is 256 MiB.
     pub free: u64,
+    /// Whether this process starts the guest. If not, the VMM, KVM and the memory may be those of another machine, and
+    /// are not checked. The default is true.
+    pub starts_here: bool,
     /// Whether the console shows the kernel's messages. The default is false.
     pub verbose: bool,
     /// The time limit for the guest. `None`, the default, is none.
@@ -118,14 +121,10 @@ impl Guest {
     pub fn prepare(root: &Arc<ContainerFs>, directory: &Path, options: &GuestOptions<'_>) -> Result<Self> {
         let destination = options.destination(directory);
         let plan = options.plan(&destination, &via::contents(root)?)?;
-        let trial = KvmTrial { kernel: options.kernel, vmm: options.vmm, record: options.kvm_record };
-        let (accelerator, note) = trial.choose(options.acceleration)?;
-        let Plan { medium, modules, stage, mut machine, vmm_config } = plan;
+        let (accelerator, note) = options.choose_accelerator()?;
+        let vmm_config = plan.vmm_config.clone();
+        let (mut machine, device) = options.build(root, &destination, plan)?;
         machine.accelerator = accelerator;
-        let builder = MediumBuilder { root, destination: &destination, free: options.free, hook: options.hook };
-        let device = options.via.build(&builder)?;
-        stage.make(&modules)?;
-        machine.memory = options.memory(&medium)?;
         check_host_memory(machine.memory)?;
         let command = options.vmm.command(&machine, &vmm_config)?;
         tracing::debug!("{} {:?}", command.program, command.arguments);
@@ -179,14 +178,14 @@ impl Guest {
 }
 
 /// The decisions about a guest: the parts to build and the machine.
-struct Plan<'a> {
+pub(crate) struct Plan<'a> {
     medium: Medium,
     /// The modules to load, in order.
     modules: Vec<Module>,
     stage: StageOne<'a>,
     machine: Machine,
     /// The path for the VMM's configuration file.
-    vmm_config: PathBuf,
+    pub(crate) vmm_config: PathBuf,
 }
 
 /// The first stage, which loads the modules and mounts the root.
@@ -223,6 +222,7 @@ impl<'a> GuestOptions<'a> {
             stage_one: None,
             overlay: false,
             free: DEFAULT_FREE,
+            starts_here: true,
             verbose: false,
             timeout: None,
             hook: None,
@@ -248,12 +248,38 @@ impl<'a> GuestOptions<'a> {
         self.plan(&self.destination(directory), &[]).map(drop)
     }
 
-    fn destination<'p>(&self, directory: &'p Path) -> Destination<'p> {
+    /// Chooses between KVM and TCG on this machine, as [`Guest::prepare`] does. With [`Acceleration::Auto`], this starts
+    /// QEMU with the kernel alone. Also returns the reason if TCG is a fallback.
+    ///
+    /// # Errors
+    /// - [`Error::NoKvm`] if KVM is required but not available.
+    /// - [`Error::Unsupported`] if the VMM has no TCG, and it is required.
+    /// - [`Error::MissingProgram`] or [`Error::Vmm`] if QEMU cannot be started.
+    pub fn choose_accelerator(&self) -> Result<(Accelerator, Option<String>)> {
+        KvmTrial { kernel: self.kernel, vmm: self.vmm, record: self.kvm_record }.choose(self.acceleration)
+    }
+
+    /// Builds the planned files.
+    pub(crate) fn build(
+        &self,
+        root: &Arc<ContainerFs>,
+        destination: &Destination<'_>,
+        plan: Plan<'_>,
+    ) -> Result<(Machine, Option<VirtioFs>)> {
+        let builder = MediumBuilder { root, destination, free: self.free, hook: self.hook };
+        // Elsewhere, another process serves a share.
+        let device = if self.via == Via::Virtiofs && !self.starts_here { None } else { self.via.build(&builder)? };
+        plan.stage.make(&plan.modules)?;
+        let memory = self.memory(&plan.medium)?;
+        Ok((Machine { memory, ..plan.machine }, device))
+    }
+
+    pub(crate) fn destination<'p>(&self, directory: &'p Path) -> Destination<'p> {
         Destination { directory, takes_vmdk: self.vmm == Vmm::Qemu }
     }
 
     /// Decides on all parts and checks that the VMM can run the machine. Writes no files.
-    fn plan(&self, destination: &Destination<'_>, contents: &[PathBuf]) -> Result<Plan<'a>> {
+    pub(crate) fn plan(&self, destination: &Destination<'_>, contents: &[PathBuf]) -> Result<Plan<'a>> {
         let medium = self.via.plan(destination, contents)?;
         let modules = self.modules()?;
         let stage = self.stage(&medium, &modules, destination.directory)?;
@@ -280,9 +306,14 @@ impl<'a> GuestOptions<'a> {
         };
         let vmm_config = destination.directory.join("machine.json");
         self.vmm.command(&machine, &vmm_config)?;
-        check_host_memory(machine.memory)?;
-        KvmTrial { kernel: self.kernel, vmm: self.vmm, record: None }.check(self.acceleration)?;
-        self.vmm.check_installed(&machine)?;
+        let trial = KvmTrial { kernel: self.kernel, vmm: self.vmm, record: None };
+        if self.starts_here {
+            check_host_memory(machine.memory)?;
+            trial.check(self.acceleration)?;
+            self.vmm.check_installed(&machine)?;
+        } else {
+            trial.check_elsewhere(self.acceleration)?;
+        }
         Ok(Plan { medium, modules, stage, machine, vmm_config })
     }
 

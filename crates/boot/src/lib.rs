@@ -4,10 +4,12 @@
 //! mount the root. [`Guest::prepare`] builds the root's form ([`Via`]) in a directory, with an initramfs if modules are
 //! needed, and describes the [`Machine`]. A [`Vmm`] converts the machine into a command. [`Guest::run`] relays bytes
 //! between the guest's serial port and a [`Console`] until the guest has ended, and returns the exit code of its
-//! command.
+//! command. [`BuiltMachine`] is for a caller that starts the VMM itself: its command line, or a script for another
+//! machine.
 
 mod accelerator;
 mod architecture;
+mod built;
 mod console;
 mod error;
 mod guest;
@@ -17,11 +19,14 @@ mod kvm_record;
 mod machine;
 mod modules;
 mod run;
+mod script;
+mod shell;
 mod via;
 mod vmm;
 
 pub use accelerator::Acceleration;
 pub use architecture::Architecture;
+pub use built::BuiltMachine;
 pub use console::Console;
 pub use error::{Error, Result};
 pub use guest::{Guest, GuestOptions, InitMessages, KvmRecord};
@@ -29,5 +34,6 @@ pub use kernel::Kernel;
 pub use machine::{Accelerator, Disk, DiskFormat, Machine, Share};
 pub use modules::{Module, ModuleTree};
 pub use run::{GuestExit, Stopper};
+pub use shell::quote;
 pub use via::Via;
 pub use vmm::{Vmm, VmmCommand};

@@ -1,7 +1,7 @@
 //! The description of a machine, from which a VMM's command line is built.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{Architecture, Error, Result, Vmm};
 
@@ -79,6 +79,21 @@ impl Machine {
     /// Returns the memory in mebibytes, rounded up.
     pub(crate) fn mebibytes(&self) -> u64 {
         self.memory.div_ceil(1 << 20)
+    }
+
+    /// Returns the machine with the files of the directory `from` in the directory `to`. An empty `to` makes their paths
+    /// relative.
+    pub(crate) fn moved(&self, from: &Path, to: &Path) -> Self {
+        let moved = |path: &Path| path.strip_prefix(from).map_or_else(|_| path.to_owned(), |name| to.join(name));
+        let disk = |disk: &Disk| Disk { path: moved(&disk.path), ..disk.clone() };
+        let share = |share: &Share| Share { socket: moved(&share.socket), ..share.clone() };
+        Self {
+            kernel: moved(&self.kernel),
+            initramfs: self.initramfs.as_deref().map(moved),
+            disks: self.disks.iter().map(disk).collect(),
+            share: self.share.as_ref().map(share),
+            ..self.clone()
+        }
     }
 
     /// Checks the machine against the limits of all VMMs and of `vmm`.

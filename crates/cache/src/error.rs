@@ -17,18 +17,13 @@ pub enum Error {
     #[error(transparent)]
     Io(#[from] vmroot_output::Error),
     /// This process may not write to the cache: it belongs to another user, or its file system is mounted read-only.
-    #[error(
-        "{}: this cache is read-only for you; name one of your own with --cache (or VMROOT_CACHE), and this one with \
-         --shared-cache to use its images", path.display()
-    )]
+    #[error("{}: this cache is read-only for you", path.display())]
     ReadOnly {
         /// The directory of the cache.
         path: PathBuf,
     },
     /// This process may not read the cache.
-    #[error(
-        "{}: you may not read this cache; its owner can share it: chmod -R a+rX {}", path.display(), path.display()
-    )]
+    #[error("{}: you may not read this cache", path.display())]
     Unreadable {
         /// The directory of the cache.
         path: PathBuf,

@@ -5,6 +5,7 @@ mod changes;
 mod commit;
 mod copy;
 mod export;
+mod files;
 mod gc;
 mod images;
 mod inspect;
@@ -19,19 +20,24 @@ mod quantity;
 mod registries;
 mod registry;
 mod repository;
+mod resources;
 mod skopeo;
 mod switches;
 mod sync;
+mod verbs;
 mod verify;
 mod virtiofs;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use vmroot::Platform;
 
-pub(crate) use boot::BootArguments;
+use crate::{failure, usage};
+
+pub(crate) use boot::{BootArguments, Form};
 pub(crate) use changes::{DiffArguments, HistoryArguments};
 pub(crate) use commit::{CommitArguments, LayerCompression};
 pub(crate) use copy::{
@@ -39,6 +45,7 @@ pub(crate) use copy::{
     ManifestFormatArgument, MultiArch, SourceArguments, TransferArguments,
 };
 pub(crate) use export::{ExportArguments, FileCompression, Format};
+pub(crate) use files::{CpArguments, LsArguments};
 pub(crate) use gc::GcArguments;
 pub(crate) use images::{ImagesArguments, TagArguments};
 pub(crate) use inspect::{DigestAlgorithm, InspectArguments};
@@ -46,13 +53,14 @@ pub(crate) use layer::LayerCommand;
 pub(crate) use lease::LeaseCommand;
 pub(crate) use limits::LimitArguments;
 pub(crate) use login::{LoginArguments, LogoutArguments};
-pub(crate) use mount::{Driver, MountArguments};
-pub(crate) use platform::{PlatformArguments, Pull};
+pub(crate) use mount::{Driver, MountArguments, UmountArguments};
+pub(crate) use platform::{PlatformArguments, Pull, PullArguments};
 pub(crate) use progress::ProgressMode;
 pub(crate) use registries::RegistriesCommand;
-pub(crate) use registry::RegistryArguments;
+pub(crate) use registry::{RegistryArguments, RegistryFiles};
 pub(crate) use repository::{DeleteArguments, RemoteArgument, RepositoryArgument};
-pub(crate) use skopeo::{NO_POLICY, RetryArguments, SkopeoArguments};
+pub(crate) use resources::ResourceArguments;
+pub(crate) use skopeo::{NO_POLICY, RetryArguments};
 pub(crate) use sync::{SyncArguments, SyncFrom, SyncTo};
 pub(crate) use verify::VerifyArguments;
 pub(crate) use virtiofs::VirtiofsArguments;
@@ -60,6 +68,7 @@ pub(crate) use virtiofs::VirtiofsArguments;
 /// Root file systems for VMs and microVMs from container images.
 #[derive(Debug, Parser)]
 #[command(name = "vmroot", version, max_term_width = 120, args_override_self = true)]
+#[command(disable_help_flag = true, disable_version_flag = true)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -68,31 +77,48 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// Returns the definition of the command line, in which each command has the groups of options that it uses.
+    pub(crate) fn program() -> clap::Command {
+        verbs::with_groups(Self::command())
+    }
+
     /// Parses the command line of this process, and returns it with the name of the command. Ends the process after
     /// `--help`, and after an error with exit code 2.
     pub(crate) fn of_process() -> (Self, String) {
-        let words = switches::without_values(&Self::command(), std::env::args_os());
-        let matches = Self::command().get_matches_from(words);
-        let name = matches.subcommand_name().unwrap_or_default().to_owned();
-        match Self::from_arg_matches(&matches) {
-            Ok(arguments) => (arguments, name),
-            Err(error) => error.format(&mut Self::command()).exit(),
+        let words = switches::without_values(&Self::program(), std::env::args_os());
+        if words.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "--json") {
+            failure::report_as_json();
         }
+        Self::parse_words(words.clone()).unwrap_or_else(|error| usage::exit(&error, Self::program(), &words))
+    }
+
+    /// Parses a command line, and returns it with the name of the command.
+    fn parse_words(words: impl IntoIterator<Item = OsString>) -> clap::error::Result<(Self, String)> {
+        let program = Self::program();
+        let words = switches::without_values(&program, words);
+        let matches = program.clone().try_get_matches_from(words)?;
+        verbs::check(&program, &matches)?;
+        let name = matches.subcommand_name().unwrap_or_default().to_owned();
+        let arguments = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut Self::program()))?;
+        Ok((arguments, name))
     }
 }
 
-/// Options of every command.
+/// The options of every command, and the groups of options that several commands share. [`verbs`] says which command has
+/// which group.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Keep the cache in this directory [default: $XDG_CACHE_HOME/vmroot, or ~/.cache/vmroot]
     #[arg(long, global = true, env = "VMROOT_CACHE", value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
     /// Use the images and layers of this cache in place, which is only read; can be repeated
     /// [default: $VMROOT_SHARED_CACHE, directories separated by colons]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
     pub(crate) shared_cache: Vec<PathBuf>,
     /// Remove the least recently used images before the cache takes more disk space than this [default: no limit]
     #[arg(long, global = true, env = "VMROOT_MAX_CACHE_SIZE", value_name = "BYTES", value_parser = quantity::parse_size)]
+    #[arg(hide_short_help = true)]
     pub(crate) max_cache_size: Option<u64>,
     /// Print only results and errors
     #[arg(long, short, global = true)]
@@ -106,17 +132,28 @@ pub(crate) struct Global {
     /// Show progress on standard error in this form [default: bar on a terminal, plain elsewhere; none with --quiet]
     #[arg(long, global = true, value_name = "FORM")]
     pub(crate) progress: Option<ProgressMode>,
+    /// Log for debugging [same as -vv]
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) debug: bool,
+    /// End after this time, such as 30s or 1m30s, with exit code 124
+    #[arg(long, global = true, value_name = "DURATION", value_parser = quantity::parse_duration, hide_short_help = true)]
+    pub(crate) command_timeout: Option<Duration>,
+    /// Print help: -h prints a summary, --help prints all options and examples
+    #[arg(long, short = 'h', global = true, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// Print the version
+    #[arg(long, short = 'V', action = clap::ArgAction::Version)]
+    version: Option<bool>,
     #[command(flatten)]
     pub(crate) platform: PlatformArguments,
-    /// Ask the registry for an image's name [default: always for `pull`, missing for other commands]
-    #[arg(long, global = true, value_name = "WHEN")]
-    pub(crate) pull: Option<Pull>,
+    #[command(flatten)]
+    pub(crate) pull: PullArguments,
     #[command(flatten)]
     pub(crate) registry: RegistryArguments,
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
     #[command(flatten)]
-    pub(crate) skopeo: SkopeoArguments,
+    pub(crate) resources: ResourceArguments,
 }
 
 impl Global {
@@ -125,10 +162,10 @@ impl Global {
     /// # Errors
     /// The text says which option cannot be used.
     pub(crate) fn with_skopeo(mut self) -> Result<Self, String> {
-        if self.skopeo.require_signed {
+        if self.registry.policy.require_signed {
             return Err(format!("--require-signed: {NO_POLICY}"));
         }
-        if let Some(platform) = self.skopeo.platform()? {
+        if let Some(platform) = self.platform.overrides.platform()? {
             // clap does not compare options before a command with those after it.
             if self.platform.platform.is_some() || self.platform.arch.is_some() {
                 return Err(
@@ -138,7 +175,7 @@ impl Global {
             }
             self.platform.platform = Some(platform);
         }
-        if self.skopeo.debug {
+        if self.debug {
             self.verbose = self.verbose.max(2);
         }
         Ok(self)
@@ -303,20 +340,12 @@ pub(crate) enum Command {
         #[arg(long = "images", conflicts_with = "images")]
         all: bool,
     },
-    /// List a directory of an image
-    Ls {
-        /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
-        image: String,
-        /// The directory, or the file
-        #[arg(default_value = "/")]
-        path: PathBuf,
-        /// Print attributes: mode, links, owner, size and time
-        #[arg(long, short)]
-        long: bool,
-        /// List subdirectories recursively
-        #[arg(long, short = 'R')]
-        recursive: bool,
-    },
+    /// List directories and files of an image
+    Ls(LsArguments),
+    /// Copy a file or a directory of an image to this machine, as `docker cp` does
+    #[command(override_usage = "vmroot cp [OPTIONS] <IMAGE:/PATH> <DEST|->\n       \
+                                vmroot cp [OPTIONS] <IMAGE> <PATH> <DEST|->")]
+    Cp(CpArguments),
     /// Print the attributes of a file of an image
     Stat {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
@@ -384,11 +413,10 @@ pub(crate) enum Command {
         #[command(flatten)]
         options: MountArguments,
     },
-    /// Unmount an image's root
-    Umount {
-        /// The mountpoint
-        directory: PathBuf,
-    },
+    /// Unmount an image's root, and only what vmroot mounted
+    Umount(UmountArguments),
+    /// List the mounts of vmroot, of all caches
+    Mounts,
     /// Serve an image's root to a guest over virtio-fs, read-only, until its VMM disconnects
     Virtiofs {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
@@ -397,6 +425,7 @@ pub(crate) enum Command {
         options: VirtiofsArguments,
     },
     /// Boot a guest on an image's root, run the image's command in it, and exit with the command's code
+    #[command(override_usage = "vmroot boot [OPTIONS] --kernel <FILE> <IMAGE> [-- <CMD>...]")]
     Boot {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,
@@ -458,7 +487,7 @@ mod tests {
 
     #[test]
     fn definitions_are_valid() {
-        Arguments::command().debug_assert();
+        Arguments::program().debug_assert();
     }
 
     /// Reads the tables of `docs/limits.md` that have an option in each row: quantity, default, option, name.
@@ -467,7 +496,7 @@ mod tests {
         let page = include_str!("../../../docs/limits.md");
         let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
         let rows: Vec<Vec<String>> = page.lines().filter(|line| line.contains("| `--")).map(cells).collect();
-        let command = Arguments::command();
+        let command = Arguments::program();
         let option = |name: &str| command.get_arguments().find(|argument| argument.get_long() == Some(name));
         for row in &rows {
             let name = row[2].trim_matches('`').trim_start_matches("--");

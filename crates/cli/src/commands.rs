@@ -4,6 +4,7 @@ mod archives;
 mod boot;
 mod commit;
 mod copy;
+mod cp;
 mod df;
 mod diff;
 mod export;
@@ -16,12 +17,14 @@ mod layer;
 mod lease;
 mod login;
 mod mount;
+mod mounts;
 mod pull;
 mod registries;
 mod remove;
 mod repository;
 mod shell;
 mod sync;
+mod umount;
 mod verify;
 mod virtiofs;
 mod why;
@@ -33,6 +36,7 @@ use crate::signals;
 /// Runs a command. `name` is its name on the command line.
 pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Result<()> {
     let context = &context.with_purpose(&purpose(name, &command));
+    signals::set_verb(name);
     if !handles_signals(&command) {
         context.cancel_on_interrupt()?;
         signals::exit_after_grace_period()?;
@@ -71,7 +75,8 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         Command::Lease(command) => lease::lease(context, command),
         Command::Df { images, all } => df::df(context, &images, all),
         Command::Verify { options } => verify::verify(context, &options),
-        Command::Ls { image, path, long, recursive } => files::list(context, &image, &path, long, recursive),
+        Command::Ls(arguments) => files::list(context, &arguments),
+        Command::Cp(arguments) => cp::copy(context, &arguments),
         Command::Stat { image, path, dereference } => files::stat(context, &image, &path, dereference),
         Command::Cat { image, paths } => files::cat(context, &image, &paths),
         Command::Readlink { image, path } => files::readlink(context, &image, &path),
@@ -80,7 +85,8 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         Command::Why { image, path } => why::why(context, &image, &path),
         Command::History { image, options } => history::history(context, &image, &options),
         Command::Mount { image, directory, options } => mount::mount(context, &image, &directory, &options),
-        Command::Umount { directory } => mount::unmount(&directory),
+        Command::Umount(options) => umount::unmount(context, &options),
+        Command::Mounts => mounts::mounts(context),
         Command::Virtiofs { image, options } => virtiofs::serve(context, &image, &options),
         Command::Boot { image, options } => boot::boot(context, &image, &options),
         Command::Export { image, out, options } => export::export(context, &image, out.as_deref(), &options),
@@ -106,7 +112,7 @@ fn purpose(name: &str, command: &Command) -> String {
 /// tree. Other commands declare that later, with [`signals::end_by_itself`], or never.
 fn handles_signals(command: &Command) -> bool {
     match command {
-        Command::Umount { .. } => true,
+        Command::Umount(_) | Command::Cp(_) => true,
         Command::Export { options, .. } => matches!(options.format, Some(Format::Dir | Format::Prebaked)),
         _ => false,
     }

@@ -39,9 +39,9 @@ impl Context {
         options.platform = global.requested_platform().cloned();
         options.store.limits = limits(global);
         options.store.build = build_options(global);
-        options.store.parallel = usize::from(global.registry.parallel);
+        options.store.parallel = usize::from(global.resources.parallel);
         options.store.max_size = global.max_cache_size;
-        options.registry.connections = usize::from(global.registry.parallel);
+        options.registry.connections = usize::from(global.resources.parallel);
         for file in &global.registry.ca_file {
             std::fs::metadata(file).with_context(|| format!("--ca-file {}", file.display()))?;
         }
@@ -49,10 +49,10 @@ impl Context {
         options.registry.ca_files.clone_from(&global.registry.ca_file);
         options.registry.proxies = environment::proxies();
         options.registry.retries = global.registry.retries;
-        if let Some(path) = &global.skopeo.tls_details {
+        if let Some(path) = &global.registry.tls_details {
             options.registry.tls = vmroot::config_files::read_tls_details(path).context("--tls-details")?;
         }
-        if let Some(prefix) = &global.skopeo.user_agent_prefix {
+        if let Some(prefix) = &global.registry.user_agent_prefix {
             options.registry.user_agent = format!("{prefix} {}", options.registry.user_agent);
         }
         options.registry.observer = Some(Arc::new(Requests));
@@ -60,7 +60,7 @@ impl Context {
         let access = RegistryAccess::of(&global.registry);
         options.configuration = Some(access.apply(&global.registry, &mut options.registry)?);
         options.transports = Transports::default().options();
-        options.temporary_dir = global.skopeo.tmpdir.as_deref().map(std::path::absolute).transpose()?;
+        options.temporary_dir = global.resources.tmpdir.as_deref().map(std::path::absolute).transpose()?;
         if let Some(directory) = &options.temporary_dir {
             std::fs::read_dir(directory).with_context(|| format!("--tmpdir {}", directory.display()))?;
         }
@@ -73,6 +73,11 @@ impl Context {
     /// Returns the directory of the cache.
     pub(crate) fn cache(&self) -> &Path {
         &self.options.store.directory
+    }
+
+    /// Returns the directories of the shared caches.
+    pub(crate) fn shared_caches(&self) -> &[std::path::PathBuf] {
+        &self.options.store.shared
     }
 
     /// Returns the directory for files of running work: the cache, or another one if the cache cannot be written.
@@ -170,23 +175,23 @@ impl Context {
     }
 
     pub(crate) fn pull_options(&self, default: Pull) -> PullOptions {
-        let policy: PullPolicy = self.global.pull.unwrap_or(default).into();
+        let policy: PullPolicy = self.global.pull.when.unwrap_or(default).into();
         PullOptions { platform: self.requested_platform().cloned(), policy }
     }
 
     /// Returns whether a registry may resolve a name: not with `--pull never`, and not for ids.
     pub(crate) fn may_ask_registry(&self, name: &str) -> bool {
-        !matches!(self.global.pull, Some(Pull::Never)) && !is_id(name)
+        !matches!(self.global.pull.when, Some(Pull::Never)) && !is_id(name)
     }
 
     /// Returns whether `--pull never` is set.
     pub(crate) fn never_pulls(&self) -> bool {
-        matches!(self.global.pull, Some(Pull::Never))
+        matches!(self.global.pull.when, Some(Pull::Never))
     }
 
     /// Returns whether `--pull always` is set.
     pub(crate) fn always_pulls(&self) -> bool {
-        matches!(self.global.pull, Some(Pull::Always))
+        matches!(self.global.pull.when, Some(Pull::Always))
     }
 
     /// Returns the image that a command works on, from the cache or pulled, according to `--pull`.
@@ -419,7 +424,7 @@ mod tests {
         assert_eq!(format!("{:?}", build_options(&global)), format!("{:?}", BuildOptions::default()));
         let (options, library) = (&global.registry, vmroot::RegistryOptions::default());
         assert_eq!((options.retries, options.inactivity_timeout), (library.retries, library.inactivity_timeout));
-        assert_eq!(usize::from(options.parallel), ClientOptions::new("/").store.parallel);
-        assert_eq!(usize::from(options.parallel), library.connections);
+        assert_eq!(usize::from(global.resources.parallel), ClientOptions::new("/").store.parallel);
+        assert_eq!(usize::from(global.resources.parallel), library.connections);
     }
 }

@@ -170,21 +170,18 @@ pub(crate) fn close() {
     display.is_closed = true;
 }
 
-/// Ends the display like [`close`], and prints a last error. If the terminal is stopped or nobody reads the pipe, nothing is
-/// printed, because that would wait.
-pub(crate) fn close_with_error(text: &str) {
-    let Ok(mut display) = DISPLAY.try_lock() else { return };
+/// Ends the display like [`close`], unless that could wait: another thread may be writing, the terminal may be stopped, or
+/// a pipe may not be read. Returns whether a last message can be printed.
+pub(crate) fn close_unless_blocked() -> bool {
+    let Ok(mut display) = DISPLAY.try_lock() else { return false };
     let stderr = io::stderr();
     let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
     if !poll(&mut ready, Some(&Timespec::default())).is_ok_and(|count| count > 0) {
-        return;
+        return false;
     }
     display.erase();
     display.is_closed = true;
-    match display.mode {
-        ProgressMode::Json => display.write(json::message(Message::Error.name(), text).as_bytes()),
-        _ => display.write(format!("vmroot: {text}\n").as_bytes()),
-    }
+    true
 }
 
 /// Writes a question, after which the cursor stays.
@@ -218,6 +215,15 @@ pub(crate) fn print(kind: Message, line: &[u8], text: &str) {
         _ => display.write(line),
     }
     display.draw(Instant::now());
+}
+
+/// Prints an error that is a JSON object. As an event, it has the object's members too.
+pub(crate) fn print_error_object(line: &[u8], object: &serde_json::Value) {
+    let mut display = lock();
+    match display.mode {
+        ProgressMode::Json => display.write(json::error_object(object).as_bytes()),
+        _ => display.write(line),
+    }
 }
 
 /// Writes lines of the log, above the rows.

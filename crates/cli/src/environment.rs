@@ -34,16 +34,16 @@ pub(crate) fn locations(arguments: &RegistryArguments) -> Locations {
     // As podman and skopeo, in this order.
     let conf = file_variable("CONTAINERS_REGISTRIES_CONF").or_else(|| file_variable("REGISTRIES_CONFIG_PATH"));
     Locations {
-        root: arguments.sysroot.clone(),
+        root: arguments.files.sysroot.clone(),
         home: directory_variable("HOME"),
         config_home: directory_variable("XDG_CONFIG_HOME"),
         cache_home: directory_variable("XDG_CACHE_HOME"),
         runtime_dir: directory_variable("XDG_RUNTIME_DIR"),
         uid: rustix::process::geteuid().as_raw(),
-        registries_conf: arguments.registries_conf.clone().or(conf),
-        registries_conf_dir: arguments.registries_conf_dir.clone(),
+        registries_conf: arguments.files.registries_conf.clone().or(conf),
+        registries_conf_dir: arguments.files.registries_conf_dir.clone(),
         short_name_aliases: None,
-        auth_file: arguments.authfile.clone().or_else(|| file_variable("REGISTRY_AUTH_FILE")),
+        auth_file: arguments.files.authfile.clone().or_else(|| file_variable("REGISTRY_AUTH_FILE")),
         compat_auth_file: None,
         // As docker, which accepts a relative path.
         docker_config: file_variable("DOCKER_CONFIG"),

@@ -1,15 +1,13 @@
 //! Exit codes: 0 success, 1 other errors, 2 usage, 3 not found, 4 authentication, 5 integrity, 6 a limit,
 //! 124 timeout of a guest or of `--command-timeout`, 130 cancelled.
 
-use std::io;
 use std::process::ExitCode;
 
 use vmroot::{ErrorKind, Limit};
 
+use crate::failure::Failure;
+use crate::remedy::{self, Failed};
 use crate::{output, signals};
-
-/// The exit code for a login that a registry refuses.
-const AUTHENTICATION: u8 = 4;
 
 /// An error of usage that clap does not detect. Clap exits with the same code for its own.
 #[derive(Debug)]
@@ -61,7 +59,7 @@ impl std::fmt::Display for LoginFailed {
 }
 
 /// Prints the error of a command, and returns the exit code.
-pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+pub(crate) fn exit_code(result: anyhow::Result<()>, failed: &Failed<'_>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
     if let Some(AlreadyReported(code)) = error.downcast_ref() {
         return ExitCode::from(signals::exit_code().unwrap_or(*code));
@@ -69,30 +67,36 @@ pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     if error.chain().filter_map(|cause| cause.downcast_ref()).any(output::is_closed_by_reader) {
         return ExitCode::SUCCESS;
     }
+    let failure = failure(&error, failed);
+    failure.print();
+    ExitCode::from(failure.exit_code)
+}
+
+/// Returns the report of an error.
+fn failure(error: &anyhow::Error, failed: &Failed<'_>) -> Failure {
     if signals::has_timed_out() {
-        output::print_error(signals::TIMED_OUT_MESSAGE);
-        return ExitCode::from(signals::TIMEOUT);
+        return Failure::new(ErrorKind::TimedOut, signals::TIMED_OUT_MESSAGE, signals::TIMEOUT);
     }
-    let is_long = |cause: &vmroot::Error| cause.kind() == ErrorKind::ProgramFailed;
-    match error.chain().filter_map(|cause| cause.downcast_ref()).any(is_long) {
-        true => output::print_long_error(&message(&error)),
-        false => output::print_error(&message(&error)),
+    // After a signal, the work may have failed with any error.
+    let kind = if signals::was_signalled() { ErrorKind::Cancelled } else { kind(error) };
+    let message = if kind == ErrorKind::Cancelled { "cancelled".to_owned() } else { message(error) };
+    let mut failure = Failure::new(kind, message, code(kind));
+    if let Some(limit) = exceeded_limit(error) {
+        failure.limit = Some(limit);
+        failure.option = limit_option(limit).map(str::to_owned);
+        failure.hint = Some(match &failure.option {
+            Some(option) => format!("{option} raises the limit"),
+            None => format!("the limit is {limit} of docs/limits.md"),
+        });
+    } else if error.is::<LoginFailed>() && kind == ErrorKind::Authentication {
+        failure.hint = Some("some registries take an access token in place of the password".to_owned());
+    } else if let Some(usage) = error.chain().find_map(|cause| cause.downcast_ref::<UsageError>()) {
+        failure.option = option_of(&usage.0);
+        failure.hint = Some(format!("`vmroot {} --help` describes the arguments", failed.verb));
+    } else {
+        failure.hint = remedy::remedy(&remedy::causes(error), kind, failed);
     }
-    if let Some(limit) = exceeded_limit(&error) {
-        match limit_option(limit) {
-            Some(option) => output::print_hint(&format!("{option} raises the limit")),
-            None => output::print_hint(&format!("the limit is {limit} of docs/limits.md")),
-        }
-    }
-    let code = error_code(&error);
-    if code == AUTHENTICATION && error.downcast_ref::<LoginFailed>().is_some() {
-        output::print_hint("some registries take an access token in place of the password");
-    } else if code == AUTHENTICATION {
-        output::print_hint(
-            "`vmroot login REGISTRY` stores a user and password; `vmroot registries explain` says which are used",
-        );
-    }
-    ExitCode::from(code)
+    failure
 }
 
 /// Returns the messages of an error and its causes. A message that is already part of the text is not repeated.
@@ -103,38 +107,72 @@ fn message(error: &anyhow::Error) -> String {
             text = format!("{text}: {cause}");
         }
     }
-    text
+    without_error_numbers(&text)
 }
 
-fn error_code(error: &anyhow::Error) -> u8 {
-    // After a signal, the work may have failed with any error.
-    if signals::was_signalled() {
-        return signals::CANCELLED;
+/// Removes ` (os error 2)`, which the standard library adds to the system's messages.
+fn without_error_numbers(text: &str) -> String {
+    const BEGINNING: &str = " (os error ";
+    let mut parts = text.split(BEGINNING);
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                kept.push_str(rest);
+            }
+            _ => kept.extend([BEGINNING, part]),
+        }
     }
+    kept
+}
+
+/// Returns the kind of an error.
+fn kind(error: &anyhow::Error) -> ErrorKind {
     for cause in error.chain() {
         if cause.is::<UsageError>() {
-            return 2;
+            return ErrorKind::Usage;
         }
         if cause.is::<TooLong>() {
-            return 6;
+            return ErrorKind::Limit;
         }
         let kind = cause.downcast_ref().map(vmroot::Error::kind);
-        let Some(kind) = kind.or_else(|| cause.downcast_ref().map(vmroot::RootError::kind)) else { continue };
-        return match kind {
-            ErrorKind::Usage => 2,
-            ErrorKind::NotFound => 3,
-            ErrorKind::Authentication => AUTHENTICATION,
-            ErrorKind::Integrity => 5,
-            ErrorKind::Limit => 6,
-            ErrorKind::Cancelled => signals::CANCELLED,
-            // As with timeout(1).
-            ErrorKind::TimedOut => 124,
-            _ => 1,
-        };
+        if let Some(kind) = kind.or_else(|| cause.downcast_ref().map(vmroot::RootError::kind)) {
+            return kind;
+        }
     }
     // The program checks files on the command line before the library does.
-    let is_missing = |cause: &io::Error| cause.kind() == io::ErrorKind::NotFound;
-    if error.chain().filter_map(|cause| cause.downcast_ref()).any(is_missing) { 3 } else { 1 }
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    causes
+        .find_map(|cause| Some(ErrorKind::of_named_file(cause)).filter(|kind| *kind != ErrorKind::Other))
+        .unwrap_or(ErrorKind::Other)
+}
+
+/// Returns the exit code for a kind.
+fn code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Usage => 2,
+        ErrorKind::NotFound => 3,
+        ErrorKind::Authentication => 4,
+        ErrorKind::Integrity => 5,
+        ErrorKind::Limit => 6,
+        ErrorKind::Cancelled => signals::CANCELLED,
+        // As with timeout(1).
+        ErrorKind::TimedOut => 124,
+        _ => 1,
+    }
+}
+
+/// Returns the option with which the text of an error of usage begins.
+fn option_of(text: &str) -> Option<String> {
+    let word = text.split([' ', ':', '=']).next()?;
+    word.starts_with("--").then(|| word.to_owned())
+}
+
+/// Prints the error of one of several operands of a command, and returns the exit code for it.
+pub(crate) fn report_operand(error: &anyhow::Error, verb: &str) -> u8 {
+    let failure = failure(error, &Failed { verb, context: None });
+    failure.print();
+    failure.exit_code
 }
 
 /// Returns the limit that an error reports.
@@ -160,13 +198,21 @@ fn limit_option(limit: Limit) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+
+    #[test]
+    fn numbers_of_system_errors_are_left_out() {
+        assert_eq!(without_error_numbers("a: b (os error 2): c (os error 13)"), "a: b: c");
+        assert_eq!(without_error_numbers("a (os error x) (os error 5"), "a (os error x) (os error 5");
+    }
 
     #[test]
     fn message_names_each_cause_once() {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let of_library = vmroot::RuntimeConfig::read("/missing".as_ref()).unwrap_err();
-        assert_eq!(message(&of_library.into()), "/missing: No such file or directory (os error 2)");
+        assert_eq!(message(&of_library.into()), "/missing: No such file or directory");
         assert_eq!(message(&anyhow::Error::from(missing()).context("/x")), "/x: entity not found");
     }
 }

@@ -7,43 +7,59 @@ mod display;
 mod docker_format;
 mod environment;
 mod exit;
+mod failure;
 mod human;
 mod init;
 mod interruptible;
 mod log;
 mod manual;
+mod mounts;
 mod output;
 mod paths;
 mod printable;
 mod progress;
 mod prompt;
 mod registry_access;
+mod remedy;
 mod short_names;
 mod signals;
+mod similar;
+mod times;
 mod top;
 mod transports;
+mod usage;
 
 use std::process::ExitCode;
 
 use args::Arguments;
 use context::Context;
+use remedy::Failed;
 
 fn main() -> ExitCode {
     vmroot_sys::resolve_with_built_in_services();
     let (arguments, name) = Arguments::of_process();
     let global = match arguments.global.with_skopeo() {
         Ok(global) => global,
-        Err(text) => return exit::exit_code(Err(exit::UsageError(text).into())),
+        Err(text) => return exit::exit_code(Err(exit::UsageError(text).into()), &failed(&name, None)),
     };
     display::start(global.progress, global.quiet);
     log::start(global.verbose, global.quiet);
     if global.quiet {
         output::silence_notes();
     }
-    if let Some(time) = global.skopeo.command_timeout.filter(|time| !time.is_zero()) {
+    if let Some(time) = global.command_timeout.filter(|time| !time.is_zero()) {
         signals::cancel_after(time);
     }
-    let result = Context::new(&global).and_then(|context| commands::run(&context, &name, arguments.command));
-    display::close();
-    exit::exit_code(result)
+    match Context::new(&global) {
+        Ok(context) => {
+            let result = commands::run(&context, &name, arguments.command);
+            display::close();
+            exit::exit_code(result, &failed(&name, Some(&context)))
+        }
+        Err(error) => exit::exit_code(Err(error), &failed(&name, None)),
+    }
+}
+
+fn failed<'a>(verb: &'a str, context: Option<&'a Context>) -> Failed<'a> {
+    Failed { verb, context }
 }

@@ -20,9 +20,6 @@ use clap_mangen::roff::{Roff, bold, roman};
 /// The section of commands.
 const COMMANDS: &str = "1";
 
-/// The heading of options that every command has.
-const GLOBAL: &str = "Global options";
-
 /// The page on the names of images, without its title.
 const TRANSPORTS: &str = include_str!("manual/transports.roff");
 
@@ -101,13 +98,11 @@ fn with_short_synopsis(mut command: Command) -> Command {
     command.override_usage(usage.trim_start_matches("Usage:").trim().to_owned())
 }
 
-/// Gives positional arguments, and options of every command, sections of their own.
+/// Gives positional arguments a section of their own.
 fn in_sections(argument: Arg) -> Arg {
     match argument.get_help_heading() {
-        Some(_) => argument,
         None if argument.is_positional() => argument.help_heading("Arguments"),
-        None if argument.is_global_set() => argument.help_heading(GLOBAL),
-        None => argument,
+        _ => argument,
     }
 }
 

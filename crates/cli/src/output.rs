@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use vmroot::output::Omissions;
 
 use crate::display::{self, Hidden, Message};
+use crate::exit::UsageError;
 pub(crate) use crate::human::format_bytes;
 use crate::printable::{LineBreaks, escape, escape_json};
 
@@ -69,6 +70,14 @@ pub(crate) fn is_closed_by_reader(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<ClosedByReader>())
 }
 
+/// Fails if standard output is a terminal, which shows `what` as nonsense. `remedy` says what to do.
+pub(crate) fn refuse_terminal(what: &str, remedy: &str) -> Result<(), UsageError> {
+    match io::stdout().is_terminal() {
+        true => Err(UsageError(format!("{what} does not go to a terminal; {remedy}"))),
+        false => Ok(()),
+    }
+}
+
 /// Buffered standard output for many lines.
 pub(crate) struct Lines {
     out: BufWriter<Stdout>,
@@ -111,6 +120,17 @@ pub(crate) fn print_text(text: &[u8]) -> io::Result<()> {
 /// Prints indented JSON and a newline.
 pub(crate) fn print_json(value: &serde_json::Value) -> io::Result<()> {
     print_json_text(&serde_json::to_string_pretty(value).expect("all keys of a JSON value are strings"))
+}
+
+/// Prints the only one of `count` results as an object, and several as an array.
+pub(crate) fn print_one_or_list(mut values: Vec<serde_json::Value>, count: usize) -> io::Result<()> {
+    match (count, values.pop()) {
+        (1, Some(only)) => print_json(&only),
+        (_, last) => {
+            values.extend(last);
+            print_json(&values.into())
+        }
+    }
 }
 
 /// Prints serialised JSON and a newline.
@@ -159,6 +179,13 @@ pub(crate) fn print_error(text: &str) {
 /// Prints a hint after an error, on one line.
 pub(crate) fn print_hint(text: &str) {
     write_stderr(Message::Hint, text, text, LineBreaks::Escaped);
+}
+
+/// Prints an error as JSON on one line.
+pub(crate) fn print_json_error(value: &serde_json::Value) {
+    let json = value.to_string();
+    let json = if io::stderr().is_terminal() { escape_json(&json) } else { json.into() };
+    display::print_error_object(&[json.as_bytes(), b"\n"].concat(), value);
 }
 
 /// Prints an error with the lines of a guest's console or of another program below it.

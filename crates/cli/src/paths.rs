@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -31,10 +32,29 @@ pub(crate) fn check_directory(path: &Path) -> anyhow::Result<()> {
     })
 }
 
+/// Fails if `path` is a file, a symbolic link or a disk, whose contents an output would replace. Pipes, terminals and
+/// other devices that are written as a stream are not replaced, also not behind a link.
+pub(crate) fn check_new(path: &Path) -> anyhow::Result<()> {
+    let Ok(own) = path.symlink_metadata() else { return Ok(()) };
+    let what = match path.metadata() {
+        Ok(target) if target.is_dir() => return Ok(()),
+        Ok(target) if !target.is_file() && !target.file_type().is_block_device() => return Ok(()),
+        _ if own.is_symlink() => "a symbolic link",
+        Ok(target) if target.is_file() => "a file",
+        _ => "a disk",
+    };
+    Err(anyhow::anyhow!("{}: {what} of this name exists; --force replaces its contents", path.display()))
+}
+
+/// Returns whether `path` is a directory with entries.
+pub(crate) fn is_full_directory(path: &Path) -> bool {
+    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some())
+}
+
 /// Fails if no directory can be created or written at `path`, or if it is not empty.
 pub(crate) fn check_empty_directory(path: &Path) -> anyhow::Result<()> {
     check_directory(path)?;
-    if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+    if is_full_directory(path) {
         return Err(vmroot::Error::from(vmroot::export::Error::TargetNotEmpty(path.to_owned())).into());
     }
     Ok(())
@@ -59,6 +79,7 @@ fn check_writable(path: &Path, existing: impl FnOnce(&Path) -> io::Result<()>) -
 
 /// A directory for results and its parents that were created with it. When this is dropped, those that are empty are
 /// removed.
+#[derive(Default)]
 pub(crate) struct NewDirectory(Vec<(PathBuf, CleanupGuard)>);
 
 impl NewDirectory {

@@ -39,7 +39,7 @@ impl RegistryAccess {
             password: arguments.password.clone(),
             registry_token: arguments.registry_token.clone(),
             no_creds: arguments.no_creds,
-            authfile: arguments.authfile.clone(),
+            authfile: arguments.files.authfile.clone(),
             compat_auth_file: None,
             cert_dir: arguments.cert_dir.clone(),
             tls_verify: arguments.tls_verify,

@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use vmroot::Cancel;
+use vmroot::{Cancel, ErrorKind};
 
+use crate::failure::Failure;
+use crate::remedy::{self, Failed};
 use crate::{display, prompt};
 
 /// The handlers of signals, and the number of signals so far. All handlers share one thread and one count, so that a
@@ -34,8 +36,8 @@ static ENDS_BY_ITSELF: AtomicBool = AtomicBool::new(false);
 /// The message after a timeout.
 pub(crate) const TIMED_OUT_MESSAGE: &str = "the time of --command-timeout is over";
 
-/// The message of a program that does not wait for its work to end.
-const CANCELLED_MESSAGE: &str = "cancelled";
+/// The name of the command, for the message after a signal.
+static VERB: OnceLock<String> = OnceLock::new();
 
 /// The exit code after a timeout, as with timeout(1).
 pub(crate) const TIMEOUT: u8 = 124;
@@ -115,6 +117,21 @@ pub(crate) fn has_timed_out() -> bool {
     TIMED_OUT.load(Ordering::SeqCst)
 }
 
+/// Sets the name of the command, for the message after a signal.
+pub(crate) fn set_verb(name: &str) {
+    VERB.get_or_init(|| name.to_owned());
+}
+
+/// Returns the report of work whose end is not waited for.
+fn failure() -> Failure {
+    if has_timed_out() {
+        return Failure::new(ErrorKind::TimedOut, TIMED_OUT_MESSAGE, TIMEOUT);
+    }
+    let verb = VERB.get().map_or("", String::as_str);
+    let hint = remedy::remedy(&[], ErrorKind::Cancelled, &Failed { verb, context: None });
+    Failure { hint, ..Failure::new(ErrorKind::Cancelled, "cancelled", CANCELLED) }
+}
+
 fn exit() -> ! {
     // Kept until the end, so that no thread creates another file.
     let _none = vmroot::output::remove_temporary_files();
@@ -123,7 +140,9 @@ fn exit() -> ! {
         let _ = std::fs::remove_dir(&path);
     }
     prompt::restore();
-    display::close_with_error(if has_timed_out() { TIMED_OUT_MESSAGE } else { CANCELLED_MESSAGE });
+    if display::close_unless_blocked() {
+        failure().print();
+    }
     std::process::exit(if has_timed_out() { TIMEOUT } else { CANCELLED }.into())
 }
 

@@ -41,7 +41,7 @@ fn main() -> Result<()> {
     let root = directory.path().join("root.idx");
     fs::write(&root, merged()?)?;
     let contents = |digest: &Digest| directory.path().join(format!("{}.contents", digest.hex()));
-    let open = || ContainerFs::open(&root, &contents);
+    let open = || ContainerFs::open_files(&root, &contents);
     let median = match figure.as_str() {
         "open" => median(|| Ok(seconds(open)?.0))?,
         "merge" => median(|| Ok(seconds(merged)?.0))?,
@@ -93,7 +93,7 @@ fn with_changes(directory: &Path, layers: &[&Index]) -> Result<ContainerFs> {
     let layers: Vec<&Index> = layers.iter().copied().chain([&upper]).collect();
     let root = directory.join("changed.idx");
     merge(None, &layers, &Digest::of(b"changed"), fs::File::create(&root)?)?;
-    Ok(ContainerFs::open(&root, &|digest| directory.join(format!("{}.contents", digest.hex())))?)
+    Ok(ContainerFs::open_files(&root, &|digest| directory.join(format!("{}.contents", digest.hex())))?)
 }
 
 fn package(number: usize) -> Vec<Entry> {

@@ -25,7 +25,8 @@ use crate::{Error, Result};
 /// # merge(None, &[&layer], layer.identity(), std::fs::File::create(&root_idx).unwrap())?;
 /// use vmroot_container_fs::ContainerFs;
 ///
-/// let root = ContainerFs::open(&root_idx, &|diff_id| directory.path().join(diff_id.hex() + ".contents"))?;
+/// let root = ContainerFs::open_files(&root_idx, &|diff_id| directory.path().join(diff_id.hex() + ".contents"))?;
+/// assert_eq!(root.read("/etc/os-release")?, b"ID=demo\n");
 /// let file = root.resolve_path(b"/etc/../etc/os-release")?;
 /// let mut bytes = [0; 100];
 /// let count = root.read_at(file.ino, 0, &mut bytes)?;
@@ -80,7 +81,7 @@ impl ContainerFs {
     /// # Errors
     /// - [`Error::Index`] when the index cannot be read or is damaged.
     /// - [`Error::Contents`] when a contents file is missing or does not have the length in the index.
-    pub fn open(root_idx: &Path, contents_of: &dyn Fn(&Digest) -> PathBuf) -> Result<Self> {
+    pub fn open_files(root_idx: &Path, contents_of: &dyn Fn(&Digest) -> PathBuf) -> Result<Self> {
         let open = |file: &ContentsFile| Contents::open(contents_of(&file.diff_id), file.diff_id, file.length);
         Self::from_index(Index::open(root_idx)?, open)
     }
@@ -161,10 +162,10 @@ impl ContainerFs {
     /// The cookie is 0, or [`DirEntry::next`] of an entry. Cookies never expire: they only depend on the root.
     ///
     /// # Errors
-    /// [`Error::NotADirectory`], with the number of the inode, when `directory` is not a directory.
+    /// [`Error::NotADirectory`], without a path, when `directory` is not a directory.
     pub fn readdir(&self, directory: InodeId, cookie: u64) -> Result<impl ExactSizeIterator<Item = DirEntry<'_>>> {
         if self.inode(directory).kind() != InodeKind::Directory {
-            return Err(Error::NotADirectory(describe_inode(directory)));
+            return Err(Error::NotADirectory(BString::default()));
         }
         let start = usize::try_from(cookie).unwrap_or(usize::MAX);
         Ok(self.index.children(directory, start).enumerate().map(move |(position, dirent)| {
@@ -185,12 +186,12 @@ impl ContainerFs {
     /// Returns the target of a symbolic link.
     ///
     /// # Errors
-    /// [`Error::NotALink`], with the number of the inode, for other inodes.
+    /// [`Error::NotALink`], without a path, for other inodes.
     pub fn readlink(&self, ino: InodeId) -> Result<&[u8]> {
         let inode = self.inode(ino);
         match inode.kind() {
             InodeKind::Symlink => Ok(inode.link_target()),
-            _ => Err(Error::NotALink(describe_inode(ino))),
+            _ => Err(Error::NotALink(BString::default())),
         }
     }
 
@@ -200,12 +201,12 @@ impl ContainerFs {
     /// directories read as empty.
     ///
     /// # Errors
-    /// - [`Error::IsADirectory`], with the number of the inode, for a directory.
+    /// - [`Error::IsADirectory`], without a path, for a directory.
     /// - [`Error::Contents`] when the contents file cannot be read.
     pub fn read_at(&self, ino: InodeId, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let inode = self.inode(ino);
         if inode.kind() == InodeKind::Directory {
-            return Err(Error::IsADirectory(describe_inode(ino)));
+            return Err(Error::IsADirectory(BString::default()));
         }
         let Some(extent) = inode.extent().filter(|extent| offset < extent.length) else { return Ok(0) };
         let count = usize::try_from(extent.length - offset).unwrap_or(usize::MAX).min(buffer.len());
@@ -263,12 +264,20 @@ impl ContainerFs {
         &self.contents[number as usize]
     }
 
-    /// Returns the error for the contents file with this number, which the system cannot read.
+    /// Returns the error for the contents file with this number, which the system cannot read at `offset`. It names a file
+    /// of the root whose bytes are there.
     ///
     /// # Panics
     /// If the root has no such contents file.
-    pub fn unreadable(&self, number: u32, source: io::Error) -> Error {
-        self.contents_file(number).read_error(source)
+    pub fn unreadable(&self, number: u32, offset: u64, source: io::Error) -> Error {
+        let error = self.contents_file(number).read_error(source);
+        let has_bytes = |ino: InodeId| {
+            self.extent(ino).is_some_and(|it| it.file == number && (it.offset..it.offset + it.length).contains(&offset))
+        };
+        match self.walk().find(|entry| has_bytes(entry.ino)) {
+            Some(entry) => error.of_file([b"/", &entry.path[..]].concat().into()),
+            None => error,
+        }
     }
 }
 
@@ -292,12 +301,7 @@ impl Contents {
         }
     }
 
-    fn read_error(&self, source: io::Error) -> Error {
+    pub(crate) fn read_error(&self, source: io::Error) -> Error {
         Error::Contents { path: self.path.clone(), shared: self.shared.clone(), source }
     }
-}
-
-/// Returns the description of an inode for an error.
-fn describe_inode(ino: InodeId) -> BString {
-    format!("inode {}", ino.0).into()
 }

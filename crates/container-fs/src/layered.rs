@@ -48,7 +48,7 @@ pub struct LayerFiles {
 /// # let contents_of = |diff_id: &vmroot_model::Digest| directory.path().join(diff_id.hex() + ".contents");
 /// use vmroot_container_fs::{ContainerFs, ExtraLayer, LayeredContainerFs};
 ///
-/// let base = Arc::new(ContainerFs::open(&root_idx, &contents_of)?);
+/// let base = Arc::new(ContainerFs::open_files(&root_idx, &contents_of)?);
 /// # let index = built(Entry::file("motd", "new"))?;
 /// let upper = ExtraLayer { contents: index.with_extension("contents"), index };
 /// let root = LayeredContainerFs::new(base, &[upper])?;

@@ -35,6 +35,7 @@ impl WalkEntry {
 /// An iterator over all paths of a root: the root first, directories before their entries, siblings in byte order.
 pub struct Walk<'a> {
     root: &'a ContainerFs,
+    start: InodeId,
     /// The directories with remaining entries: inode, cookie, and length of the path.
     open: Vec<(InodeId, u64, usize)>,
     path: Vec<u8>,
@@ -52,7 +53,13 @@ impl fmt::Debug for Walk<'_> {
 impl ContainerFs {
     /// Returns an iterator over all paths.
     pub fn walk(&self) -> Walk<'_> {
-        Walk { root: self, open: Vec::new(), path: Vec::new(), first: HashMap::new(), started: false }
+        self.walk_below(InodeId::ROOT)
+    }
+
+    /// Returns an iterator over an inode and, if it is a directory, all paths in it. Paths are relative to the inode,
+    /// whose own path is empty.
+    pub fn walk_below(&self, start: InodeId) -> Walk<'_> {
+        Walk { root: self, start, open: Vec::new(), path: Vec::new(), first: HashMap::new(), started: false }
     }
 }
 
@@ -62,8 +69,11 @@ impl Iterator for Walk<'_> {
     fn next(&mut self) -> Option<WalkEntry> {
         if !self.started {
             self.started = true;
-            self.open.push((InodeId::ROOT, 0, 0));
-            return Some(WalkEntry { path: Vec::new(), ino: InodeId::ROOT, kind: InodeKind::Directory, link_to: None });
+            let (ino, kind) = (self.start, self.root.inode(self.start).kind());
+            if kind == InodeKind::Directory {
+                self.open.push((ino, 0, 0));
+            }
+            return Some(WalkEntry { path: Vec::new(), ino, kind, link_to: None });
         }
         loop {
             let (directory, cookie, length) = self.open.last_mut()?;

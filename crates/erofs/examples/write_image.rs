@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [form, root_idx, layers, out] = arguments.as_slice() else {
         return Err("image|lz4|zstd|meta ROOT.IDX LAYERS OUT".into());
     };
-    let root = ContainerFs::open(root_idx, &|diff_id| layers.join(format!("{}.contents", diff_id.hex())))?;
+    let root = ContainerFs::open_files(root_idx, &|diff_id| layers.join(format!("{}.contents", diff_id.hex())))?;
     let start = Instant::now();
     let file = File::create(out)?;
     match form.to_str() {

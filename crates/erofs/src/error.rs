@@ -85,7 +85,7 @@ impl Error {
     /// Converts the error of a failed copy of file contents.
     pub(crate) fn moving(fs: &ContainerFs) -> impl Fn(MoveError) -> Self {
         |error| match error {
-            MoveError::Read { file, source } => fs.unreadable(file, source).into(),
+            MoveError::Read { file, offset, source } => fs.unreadable(file, offset, source).into(),
             MoveError::Write(source) => Self::Write(source),
         }
     }

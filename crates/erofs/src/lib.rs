@@ -29,7 +29,8 @@ pub use compress::ErofsCompression;
 pub use error::{Error, Result};
 pub use image::{export_erofs, write_erofs};
 pub use meta::{
-    ErofsDevice, ErofsMeta, ErofsMetaOptions, MAX_DEVICES, erofs_devices, export_erofs_meta, write_erofs_meta,
+    ErofsDevice, ErofsMeta, ErofsMetaOptions, MAX_DEVICES, SIDE_FILES, erofs_devices, export_erofs_meta,
+    write_erofs_meta,
 };
 pub use options::ErofsOptions;
 pub use vmdk::{VmdkAccess, check_vmdk_path};

@@ -4,12 +4,14 @@
 //! variants of crates that it does not use itself.
 
 mod classified;
+mod content;
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 
 pub use classified::Classified;
+pub use content::describe_content;
 
 /// The meaning of an error to a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +46,29 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Returns the name of the kind, which programs can rely on: lowercase words joined by hyphens.
+    ///
+    /// ```
+    /// assert_eq!(vmroot_errors::ErrorKind::NotFound.name(), "not-found");
+    /// ```
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::NotFound => "not-found",
+            Self::Authentication => "authentication",
+            Self::Integrity => "integrity",
+            Self::Limit => "limit",
+            Self::Cancelled => "cancelled",
+            Self::Unreachable => "unreachable",
+            Self::RateLimited => "rate-limited",
+            Self::NoSpace => "no-space",
+            Self::InUse => "in-use",
+            Self::TimedOut => "timed-out",
+            Self::ProgramFailed => "program-failed",
+            Self::Other => "other",
+        }
+    }
+
     /// Returns the kind of a system error for a file that vmroot itself created or expects.
     pub fn of_io(error: &io::Error) -> Self {
         match error.kind() {

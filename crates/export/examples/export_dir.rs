@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = DirectoryOptions { rootless: has("rootless"), sync: has("sync"), ..DirectoryOptions::default() };
 
     let start = Instant::now();
-    let fs = ContainerFs::open(root, &|digest| contents.join(format!("{}.contents", digest.hex())))?;
+    let fs = ContainerFs::open_files(root, &|digest| contents.join(format!("{}.contents", digest.hex())))?;
     let report = export_directory(&fs, target, &options)?;
     let mut out = io::stdout().lock();
     writeln!(out, "{} bytes in {:.2?}", report.bytes, start.elapsed())?;

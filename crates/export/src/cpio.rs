@@ -142,7 +142,7 @@ impl Export<'_> {
             let holes = self.holes.of(extent.file, &self.fs.contents_file(extent.file).file);
             let range = extent.offset..extent.offset + extent.length;
             let read = copy_with_holes(&mut self.output, holes, range, &mut self.counter)?;
-            read.map_err(|source| self.fs.unreadable(extent.file, source))?;
+            read.map_err(|source| self.fs.unreadable(extent.file, extent.offset, source))?;
         }
         header::pad(&mut self.output)
     }

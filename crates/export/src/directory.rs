@@ -9,20 +9,24 @@ mod attributes;
 mod cursor;
 mod entry_writer;
 mod export;
+mod merge;
 mod new_inode;
 mod plan;
 mod rootless;
 mod target;
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use vmroot_container_fs::ContainerFs;
+use rustix::fd::AsFd;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use vmroot_container_fs::{ContainerFs, InodeId};
 
 pub use rootless::{OVERRIDE_STAT, XATTR_PREFIX};
 
 use crate::{Error, Result};
 use export::Export;
+use merge::{Conflict, Merge};
 use plan::Plan;
 use vmroot_output::{Hook, Report};
 
@@ -63,10 +67,49 @@ pub struct DirectoryOptions<'a> {
 pub fn export_directory(fs: &ContainerFs, target: &Path, options: &DirectoryOptions<'_>) -> Result<Report> {
     let existed = target.exists();
     let root = target::open_empty(target)?;
-    let plan = Plan::of(fs)?;
-    let exported = Export::new(fs, target, options, &plan, root).run();
+    let plan = Plan::of_entries(fs, InodeId::ROOT)?;
+    let exported = Export::new(fs, target, options, &plan, root, None).run();
     if matches!(exported, Err(Error::Cancelled | Error::Incomplete(_))) {
         target::remove(target, existed).map_err(vmroot_output::Error::on("remove the incomplete tree", target))?;
     }
     Ok(Report::new(plan.bytes, exported?))
+}
+
+/// Entries to put into a directory that exists.
+pub(crate) enum Entries<'a> {
+    /// Those of a directory of the root.
+    Of(InodeId),
+    /// An inode, under a name.
+    Named(InodeId, &'a [u8]),
+}
+
+/// Puts entries into a directory, among those that it has. Directories are merged, and other entries replaced, but no
+/// directory by a file and no file by a directory. The directory itself keeps its attributes.
+pub(crate) fn merge_into(
+    fs: &ContainerFs,
+    entries: &Entries<'_>,
+    target: &Path,
+    keep_owners: bool,
+    options: &DirectoryOptions<'_>,
+) -> Result<Report> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = openat(CWD, target, flags, Mode::empty());
+    let root = opened.map_err(vmroot_output::Error::on("open the directory", target))?;
+    let plan = match *entries {
+        Entries::Of(directory) => Plan::of_entries(fs, directory)?,
+        Entries::Named(ino, name) => Plan::of_inode(fs, ino, name)?,
+    };
+    let merge = Merge::find(&plan, root.as_fd(), keep_owners).map_err(|conflict| match conflict {
+        Conflict::DirectoryOntoFile(number) => Error::DirectoryOntoFile(target.join(plan.directory_path(number))),
+        Conflict::FileOntoDirectory(position) => {
+            let links = plan.links.iter().map(|link| &link.node);
+            let node = plan.nodes.iter().chain(links).nth(position).copied();
+            Error::FileOntoDirectory(target.join(node.map_or_else(PathBuf::new, |node| plan.path(node))))
+        }
+        Conflict::Unreadable(number, errno) => {
+            vmroot_output::Error::on("read", target.join(plan.directory_path(number)))(errno).into()
+        }
+    })?;
+    let omissions = Export::new(fs, target, options, &plan, root, Some(merge)).run()?;
+    Ok(Report::new(plan.bytes, omissions))
 }

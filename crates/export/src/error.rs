@@ -18,6 +18,15 @@ pub enum Error {
     /// The target directory is not empty. No output was written.
     #[error("{}: not empty; a root is exported to a new or an empty directory", .0.display())]
     TargetNotEmpty(PathBuf),
+    /// A file or another entry that is not a directory was to be written where a directory is.
+    #[error("{}: is a directory, and a file does not replace a directory", .0.display())]
+    FileOntoDirectory(PathBuf),
+    /// A directory was to be written where a file, a symbolic link or another entry that is not a directory is.
+    #[error("{}: is not a directory, and a directory does not replace it", .0.display())]
+    DirectoryOntoFile(PathBuf),
+    /// A device or a pipe was to be replaced by a copy.
+    #[error("{}: is a device, a pipe or a socket, which a copy does not replace", .0.display())]
+    OntoDevice(PathBuf),
     /// A system call failed: no space, no permission, or a bad disk.
     #[error(transparent)]
     Io(#[from] vmroot_output::Error),
@@ -60,7 +69,7 @@ pub enum Error {
         package: &'static str,
     },
     /// The program that writes the format failed.
-    #[error("{program} failed ({status}): {message}")]
+    #[error("{program} failed ({status})")]
     Program {
         /// The program's name.
         program: &'static str,
@@ -109,7 +118,12 @@ impl Error {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::WrongLayer { .. } => ErrorKind::Integrity,
             Self::Program { .. } | Self::Unexpected { .. } => ErrorKind::ProgramFailed,
-            Self::TargetNotEmpty(_) | Self::Incomplete(_) | Self::MissingProgram { .. } => ErrorKind::Other,
+            Self::TargetNotEmpty(_)
+            | Self::FileOntoDirectory(_)
+            | Self::DirectoryOntoFile(_)
+            | Self::OntoDevice(_)
+            | Self::Incomplete(_)
+            | Self::MissingProgram { .. } => ErrorKind::Other,
         }
     }
 

@@ -136,7 +136,7 @@ impl PrebakedWriter<'_> {
 pub fn open_prebaked(directory: &Path, layers: &[Digest]) -> Result<ContainerFs> {
     let chain_id = chain_ids(layers).pop();
     let is_this_root = |root: &ContainerFs| chain_id.is_none_or(|chain_id| *root.chain_id() == chain_id);
-    let opened = ContainerFs::open(&directory.join(ROOT_INDEX), &|diff_id| contents_path(directory, diff_id));
+    let opened = ContainerFs::open_files(&directory.join(ROOT_INDEX), &|diff_id| contents_path(directory, diff_id));
     if opened.as_ref().is_ok_and(is_this_root) {
         return Ok(opened?);
     }

@@ -16,6 +16,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use vmroot_container_fs::ContainerFs;
 use vmroot_output::{Hook, Omissions, OutputFile, Report, WriteProgress};
 
@@ -134,8 +135,21 @@ fn run(fs: &ContainerFs, path: &Path, options: &SquashfsOptions<'_>) -> Result<O
     match fed {
         Err(Error::Cancelled) => Err(Error::Cancelled),
         // When the program fails early, the write to it fails with a broken pipe. Its own error is the cause.
-        Ok(_) | Err(Error::Stream(_)) if !status.success() => Err(Error::Program { program: PROGRAM, status, message }),
+        Ok(_) | Err(Error::Stream(_)) if !status.success() => Err(failure(status, message)),
         fed => Ok(fed?.omissions),
+    }
+}
+
+/// Returns the error for a failed run with these messages.
+fn failure(status: ExitStatus, message: String) -> Error {
+    let cause = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG, Errno::IO, Errno::ROFS, Errno::NOENT, Errno::ACCESS]
+        .map(io::Error::from)
+        .into_iter()
+        // The program prints the text of strerror(3).
+        .find(|error| error.to_string().split(" (os error").next().is_some_and(|text| message.contains(text)));
+    match cause {
+        Some(cause) => Error::Image(cause),
+        None => Error::Program { program: PROGRAM, status, message },
     }
 }
 

@@ -14,10 +14,10 @@ use std::io::Write;
 use std::path::Path;
 
 use vmroot_compress::EncoderOptions;
-use vmroot_container_fs::{ContainerFs, Extent, InodeKind, WalkEntry};
+use vmroot_container_fs::{ContainerFs, Extent, InodeId, InodeKind, WalkEntry};
 use vmroot_output::{Counter, Hook, LastHoles, Meter, Omissions, OutputFile, Report};
 
-use crate::root::total_bytes;
+use crate::root::bytes_below;
 use crate::{Result, write_stream};
 
 pub use archive::Archive;
@@ -72,12 +72,24 @@ pub fn export_tar(fs: &ContainerFs, path: &Path, options: &TarOptions<'_>) -> Re
 /// - [`Error::Root`](crate::Error::Root): the contents cannot be read.
 /// - [`Error::Cancelled`](crate::Error::Cancelled): the hook returned `Break`.
 pub fn write_tar(fs: &ContainerFs, writer: &mut dyn Write, options: &TarOptions<'_>) -> Result<Report> {
+    write_tar_below(fs, InodeId::ROOT, b"", writer, options)
+}
+
+/// Writes an inode and all paths in it as [`write_tar`] does. Its entry has the path `name`, and those in it begin with
+/// `name` and a slash. For an empty name, they are those of a root.
+pub(crate) fn write_tar_below(
+    fs: &ContainerFs,
+    start: InodeId,
+    name: &[u8],
+    writer: &mut dyn Write,
+    options: &TarOptions<'_>,
+) -> Result<Report> {
     let reader = options.reader;
     if options.strict {
-        tar_omissions(fs, reader).require_complete(FORM)?;
+        omissions_below(fs, start, reader).require_complete(FORM)?;
     }
     write_stream(writer, options.compression.as_ref(), |writer| {
-        let meter = Meter::new(options.hook, total_bytes(fs));
+        let meter = Meter::new(options.hook, bytes_below(fs, start));
         let mut export = Export {
             fs,
             counter: Counter::new(&meter),
@@ -86,7 +98,9 @@ pub fn write_tar(fs: &ContainerFs, writer: &mut dyn Write, options: &TarOptions<
             reader,
             omissions: Omissions::default(),
         };
-        for entry in fs.walk() {
+        for mut entry in fs.walk_below(start) {
+            entry.path = joined(name, entry.path);
+            entry.link_to = entry.link_to.map(|first| joined(name, first));
             export.add_entry(&entry)?;
         }
         export.counter.report()?;
@@ -97,11 +111,24 @@ pub fn write_tar(fs: &ContainerFs, writer: &mut dyn Write, options: &TarOptions<
 
 /// Returns the omissions that [`write_tar`] will report.
 pub fn tar_omissions(fs: &ContainerFs, reader: TarReader) -> Omissions {
+    omissions_below(fs, InodeId::ROOT, reader)
+}
+
+fn omissions_below(fs: &ContainerFs, start: InodeId, reader: TarReader) -> Omissions {
     let mut omissions = Omissions::default();
-    for entry in fs.walk() {
+    for entry in fs.walk_below(start) {
         reader.note_omissions(fs, &entry, &mut omissions);
     }
     omissions
+}
+
+/// Returns a path below a name. Either may be empty.
+fn joined(name: &[u8], path: Vec<u8>) -> Vec<u8> {
+    match (name, &path[..]) {
+        (b"", _) => path,
+        (name, b"") => name.to_owned(),
+        (name, path) => [name, path].join(&b'/'),
+    }
 }
 
 struct Export<'a> {
@@ -143,7 +170,7 @@ impl Export<'_> {
     fn add_file(&mut self, header: EntryHeader, extent: Extent) -> Result<()> {
         let holes = self.holes.of(extent.file, &self.fs.contents_file(extent.file).file);
         let range = extent.offset..extent.offset + extent.length;
-        let unreadable = |source| self.fs.unreadable(extent.file, source).into();
+        let unreadable = |source| self.fs.unreadable(extent.file, extent.offset, source).into();
         self.archive.add_file(header, holes, range, &mut self.counter, unreadable)
     }
 }

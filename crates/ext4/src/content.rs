@@ -148,7 +148,7 @@ impl<'a> Content<'a> {
         let mut holes = LastHoles::default();
         for &(ino, extent) in &self.files {
             let runs = data_runs(holes.of(extent.file, &self.fs.contents_file(extent.file).file), extent);
-            if let Some(runs) = runs.map_err(|source| self.fs.unreadable(extent.file, source))? {
+            if let Some(runs) = runs.map_err(|source| self.fs.unreadable(extent.file, extent.offset, source))? {
                 self.sparse.insert(ino, runs);
             }
         }

@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(index), Some(contents), Some(mountpoint)) = (arguments.next(), arguments.next(), arguments.next()) else {
         return Err("usage: mount ROOT.IDX CONTENTS_DIRECTORY MOUNTPOINT".into());
     };
-    let root = ContainerFs::open(&index, &|diff_id| contents.join(format!("{}.contents", diff_id.hex())))?;
+    let root = ContainerFs::open_files(&index, &|diff_id| contents.join(format!("{}.contents", diff_id.hex())))?;
     Mount::new(Arc::new(root), &mountpoint, &MountOptions::default())?.wait()?;
     Ok(())
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use vmroot_errors::ErrorKind;
 
+use crate::Refusal;
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -35,11 +37,13 @@ pub enum Error {
     #[error("only root may mount without fusermount3, which is not installed (package fuse3)")]
     NoHelper,
     /// `fusermount3` failed.
-    #[error("cannot mount on {path}: {message}", path = path.display())]
+    #[error("cannot mount on {path}: {refusal}", path = path.display())]
     Helper {
         /// The mountpoint.
         path: PathBuf,
-        /// Its message.
+        /// The reason.
+        refusal: Refusal,
+        /// The text of `fusermount3`, for a log.
         message: String,
     },
     /// Serving requests failed.
@@ -58,6 +62,12 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// Files or working directories of the mount are in use.
+    #[error("cannot unmount {path}: in use", path = path.display())]
+    InUse {
+        /// The mountpoint.
+        path: PathBuf,
+    },
     /// Another file system is mounted over the mountpoint, or the mount was moved.
     #[error("cannot unmount {path}: another file system is mounted there", path = path.display())]
     Covered {
@@ -71,6 +81,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Mountpoint { source, .. } => ErrorKind::of_named_file(source),
+            Self::InUse { .. } => ErrorKind::InUse,
             _ => ErrorKind::Other,
         }
     }

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use crate::{Error, MountOptions, Result};
+use crate::{Error, MountOptions, Refusal, Result};
 
 /// The names of the helper, the usual one first.
 const PROGRAMS: [&str; 2] = ["fusermount3", "fusermount"];
@@ -33,19 +33,29 @@ pub(crate) fn mount(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd
     let output = output.map_err(session)?.ok_or(Error::NoHelper)?;
     drop(theirs);
     if !output.status.success() {
-        return Err(Error::Helper { path: mountpoint.to_owned(), message: message(&output) });
+        let message = message(&output);
+        return Err(Error::Helper { path: mountpoint.to_owned(), refusal: Refusal::of(&message), message });
     }
     receive(&ours).map_err(session)
 }
 
-/// Unmounts. With `lazily`, a busy mount leaves the tree at once and ends with its last user.
-pub(crate) fn unmount(mountpoint: &Path, lazily: bool) -> io::Result<()> {
+/// Unmounts a FUSE mount of the calling user with `fusermount3`, for a process that may not call umount(2).
+///
+/// With `lazily`, a mount in use leaves the tree at once and ends with its last user.
+///
+/// # Errors
+/// - [`Error::InUse`]: files or working directories of the mount are in use.
+/// - [`Error::NoHelper`]: `fusermount3` is not installed.
+/// - [`Error::Unmount`]: `fusermount3` cannot be started or refuses: another user may have mounted it.
+pub fn unmount_as_user(mountpoint: &Path, lazily: bool) -> Result<()> {
     let flags: &[&str] = if lazily { &["-u", "-z", "--"] } else { &["-u", "--"] };
-    let output = run(|program| Command::new(program).args(flags).arg(mountpoint).stdin(Stdio::null()).output())?;
-    match output {
-        Some(output) if output.status.success() => Ok(()),
-        Some(output) => Err(io::Error::other(message(&output))),
-        None => Err(io::Error::new(io::ErrorKind::NotFound, "fusermount3 is not installed")),
+    let failed = |source| Error::Unmount { path: mountpoint.to_owned(), source };
+    let output = run(|program| Command::new(program).args(flags).arg(mountpoint).stdin(Stdio::null()).output());
+    let output = output.map_err(failed)?.ok_or(Error::NoHelper)?;
+    match Refusal::of(&message(&output)) {
+        _ if output.status.success() => Ok(()),
+        Refusal::Busy => Err(Error::InUse { path: mountpoint.to_owned() }),
+        refusal => Err(failed(io::Error::other(refusal.to_string()))),
     }
 }
 

@@ -14,7 +14,10 @@ mod error;
 mod fusermount;
 mod mount;
 mod prefetch;
+mod refusal;
 
 pub use error::{Error, Result};
+pub use fusermount::unmount_as_user;
 pub use mount::{Mount, Unmounted, Unmounter};
+pub use refusal::Refusal;
 pub use vmroot_mount::MountOptions;

@@ -12,8 +12,9 @@ use rustix::mount::{UnmountFlags, unmount};
 use vmroot_container_fs::ContainerFs;
 
 use crate::adapter::Adapter;
+use crate::fusermount::unmount_as_user;
 use crate::prefetch::Prefetcher;
-use crate::{Error, MountOptions, Result, device, fusermount};
+use crate::{Error, MountOptions, Result, device};
 
 /// A mounted root and the threads that serve it. Dropping it unmounts the root.
 #[derive(Debug)]
@@ -184,9 +185,7 @@ impl Mounted {
         // As long as the mount is alive, no other file system has its device number.
         if device::mounted_at(&self.mountpoint) == Ok(self.number) {
             let result = detach(&self.mountpoint, UnmountFlags::empty());
-            result
-                .or_else(|_| detach(&self.mountpoint, UnmountFlags::DETACH))
-                .map_err(|source| Error::Unmount { path: self.mountpoint.clone(), source })?;
+            result.or_else(|_| detach(&self.mountpoint, UnmountFlags::DETACH))?;
         } else if device::is_in_tree(self.number) {
             return Err(Error::Covered { path: self.mountpoint.clone() });
         }
@@ -195,9 +194,9 @@ impl Mounted {
 }
 
 /// Unmounts with umount(2), or with the helper if the caller may not.
-fn detach(mountpoint: &Path, flags: UnmountFlags) -> io::Result<()> {
+fn detach(mountpoint: &Path, flags: UnmountFlags) -> Result<()> {
     match unmount(mountpoint, flags | UnmountFlags::NOFOLLOW) {
-        Err(Errno::PERM) => fusermount::unmount(mountpoint, flags.contains(UnmountFlags::DETACH)),
-        result => Ok(result?),
+        Err(Errno::PERM) => unmount_as_user(mountpoint, flags.contains(UnmountFlags::DETACH)),
+        result => result.map_err(|errno| Error::Unmount { path: mountpoint.to_owned(), source: errno.into() }),
     }
 }

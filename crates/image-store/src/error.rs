@@ -23,9 +23,7 @@ pub enum Error {
     NoSuchImage(String),
     /// The store has the image only for other platforms. Without a requested platform, the store has it for several
     /// platforms but not for the host's.
-    #[error(
-        "{name} is here for {available}, not for {wanted}; ask for one of those platforms, or pull the image for {wanted}"
-    )]
+    #[error("{name} is here for {available}, not for {wanted}")]
     OtherPlatforms {
         /// The image as requested.
         name: String,

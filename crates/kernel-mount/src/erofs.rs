@@ -1,6 +1,7 @@
 //! Mounts EROFS metadata over contents files.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -12,9 +13,10 @@ use rustix::mount::{
 use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{ErofsMeta, ErofsMetaOptions, write_erofs_meta};
 use vmroot_output::TemporaryDirectory;
+use vmroot_sys::call_in_directory;
 
-use crate::at::EROFS_SOURCE;
 use crate::options::mount_attributes;
+use crate::source::kernel_source;
 use crate::{Error, MountOptions, Mounted, Result};
 
 const FORM: &str = "erofs";
@@ -45,16 +47,26 @@ pub fn mount_erofs(fs: &ContainerFs, scratch: &Path, mountpoint: &Path, options:
     let strict = options.strict;
     let meta = write_erofs_meta(fs, &image, &ErofsMetaOptions { strict, ..ErofsMetaOptions::default() })?;
     meta.report.omissions.lines(MAX_LISTED).iter().for_each(|line| tracing::warn!("{line}"));
-    // Mount tables show the file name that the kernel received, for as long as the mount exists. This name identifies
-    // the mount as one of vmroot. It is removed when this function returns.
+    // Mount tables show the path that the kernel received, for as long as the mount exists. A relative path identifies
+    // the mount and the image. It is removed when this function returns.
     let names = TemporaryDirectory::create_in(scratch).map_err(|error| Error::scratch(scratch)(error.source))?;
-    let name = names.path().join(EROFS_SOURCE);
-    symlink(descriptor_path(&image), &name).map_err(Error::scratch(scratch))?;
-    let mount = create(&context, &name, fs, &meta, options).map_err(|errno| match errno {
+    let name = kernel_source(&options.source);
+    link(&descriptor_path(&image), &names.path().join(&name)).map_err(Error::scratch(scratch))?;
+    let create = || create(&context, &name, fs, &meta, options);
+    let created = call_in_directory(names.path(), create).map_err(Error::mount(FORM, &mountpoint))?;
+    let mount = created.map_err(|errno| match errno {
         Errno::NOTBLK => Error::NoFileBackedMounts(scratch.to_owned()),
         errno => Error::mount(FORM, &mountpoint)(errno),
     })?;
     Mounted::attach(&mount, FORM, &mountpoint)
+}
+
+/// Creates a symbolic link, and its missing parents.
+fn link(target: &Path, link: &Path) -> io::Result<()> {
+    if let Some(parent) = link.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    symlink(target, link)
 }
 
 /// Creates a mount context for a file system.

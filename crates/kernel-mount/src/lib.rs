@@ -15,9 +15,10 @@ mod error;
 mod mounted;
 mod options;
 mod overlay;
+mod source;
 mod table;
 
-pub use at::MountAt;
+pub use at::{MountAt, Owner};
 pub use erofs::mount_erofs;
 pub use error::{Error, Result};
 pub use mounted::Mounted;

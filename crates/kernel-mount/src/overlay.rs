@@ -1,5 +1,6 @@
 //! Mounts writable views of roots with overlayfs.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -9,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, fsconfig_create, fsconfig_set_string, fsmount};
+use vmroot_sys::call_in_directory;
 
-use crate::at::overlay_source;
 use crate::options::mount_attributes;
+use crate::source::kernel_source;
 use crate::{Error, MountOptions, Mounted, Result, attributes, erofs};
 
 const FORM: &str = "overlay";
@@ -50,9 +52,12 @@ pub fn mount_overlay(lower: &Path, upper: Upper<'_>, mountpoint: &Path, options:
     let (upper, work) = (Directory::open(upper.upper)?, Directory::open(upper.work)?);
     attributes::copy_once(lower.descriptor.as_fd(), upper.descriptor.as_fd())
         .map_err(Error::mountpoint(&upper.path))?;
+    // Mount tables show the path of the lower directory that the kernel received. A relative path identifies the mount,
+    // and the path of the root means nothing once it is unmounted there.
+    let (parent, name) = lower.relative();
     let create = || {
-        fsconfig_set_string(&context, "source", overlay_source(&lower.name()))?;
-        fsconfig_set_string(&context, "lowerdir", lower.name())?;
+        fsconfig_set_string(&context, "source", kernel_source(&options.source))?;
+        fsconfig_set_string(&context, "lowerdir", name)?;
         fsconfig_set_string(&context, "upperdir", upper.name())?;
         fsconfig_set_string(&context, "workdir", work.name())?;
         // Readers of the upper directory do not support files whose data or names are in the lower directory.
@@ -62,7 +67,8 @@ pub fn mount_overlay(lower: &Path, upper: Upper<'_>, mountpoint: &Path, options:
         fsconfig_create(&context)?;
         fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, mount_attributes(options))
     };
-    let mount = create().map_err(Error::mount(FORM, &mountpoint))?;
+    let mount = call_in_directory(&parent, create).map_err(Error::mount(FORM, &mountpoint))?;
+    let mount = mount.map_err(Error::mount(FORM, &mountpoint))?;
     let mounted = Mounted::attach(&mount, FORM, &mountpoint)?;
     created.keep();
     Ok(mounted)
@@ -133,12 +139,26 @@ impl Directory {
     /// Returns the path, which the table of mounts shows. If the path contains bytes with a meaning in mount options,
     /// which differs between kernels, returns a path to the open descriptor instead.
     fn name(&self) -> PathBuf {
-        if self.path.as_os_str().as_bytes().iter().any(|byte| b":,\\".contains(byte)) {
-            format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()).into()
-        } else {
-            self.path.clone()
+        if is_special(self.path.as_os_str()) { self.descriptor_path() } else { self.path.clone() }
+    }
+
+    /// Returns a directory and the path of this one from there, of one component. If the name contains bytes with a
+    /// meaning in mount options, returns a path to the open descriptor instead.
+    fn relative(&self) -> (PathBuf, PathBuf) {
+        match (self.path.parent(), self.path.file_name()) {
+            (Some(parent), Some(name)) if !is_special(name) => (parent.to_owned(), name.into()),
+            _ => (PathBuf::from("/"), self.descriptor_path()),
         }
     }
+
+    fn descriptor_path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()).into()
+    }
+}
+
+/// Returns whether a name contains bytes with a meaning in mount options.
+fn is_special(name: &OsStr) -> bool {
+    name.as_bytes().iter().any(|byte| b":,\\".contains(byte))
 }
 
 #[cfg(test)]

@@ -29,6 +29,12 @@ pub enum Error {
         /// The reader's error.
         source: io::Error,
     },
+    /// A stream that does not begin with the header of a tar.
+    #[error("not a tar{seems}", seems = seems_to_be(*.content))]
+    NotATar {
+        /// The content that it seems to have, if it is known.
+        content: Option<&'static str>,
+    },
     /// The stream is not a valid tar archive.
     #[error("invalid tar header at byte {offset}{entry}: {reason}", entry = after(.entry))]
     InvalidTar {
@@ -139,6 +145,10 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn seems_to_be(content: Option<&'static str>) -> String {
+    content.map_or_else(String::new, |content| format!("; it seems to be {content}"))
 }
 
 fn after(entry: &BString) -> String {

@@ -18,6 +18,7 @@ mod cpu_variant;
 mod descriptor;
 mod digest;
 mod document;
+mod duration;
 mod error;
 mod go_time;
 mod index;
@@ -44,6 +45,7 @@ pub use convert::{
 pub use descriptor::{Descriptor, FOREIGN_URLS};
 pub use digest::{Algorithm, Digest, Hasher};
 pub use document::{AnyDocument, Document, MANIFEST_LIMIT};
+pub use duration::parse_duration;
 pub use error::{DocumentKind, Error, ReferencePart, Result};
 pub use index::Index;
 pub use manifest::Manifest;

@@ -154,7 +154,7 @@ mod tests {
         let root = directory.path().join("root.idx");
         merge(None, &[&layer], layer.identity(), File::create(&root).unwrap()).unwrap();
         let contents = |diff_id: &_| directory.path().join(format!("{diff_id}.contents").replace("sha256:", ""));
-        FuseRoot::new(Arc::new(ContainerFs::open(&root, &contents).unwrap()))
+        FuseRoot::new(Arc::new(ContainerFs::open_files(&root, &contents).unwrap()))
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub struct MountOptions {
     /// FUSE: number of threads that serve requests, at least 1. Each has a buffer of up to 1 MiB. Mounts by the kernel
     /// have no threads.
     pub threads: usize,
-    /// FUSE: the source that mount tables show. Mounts by the kernel have fixed sources, which identify them.
+    /// The source that mount tables show, such as `vmroot:IMAGE`. In mounts by the kernel it always begins with
+    /// `vmroot:`, has at most 255 bytes, and no `..` between slashes.
     pub source: String,
     /// EROFS: fail if it cannot hold the whole root. Without it, the rest is left out, with a warning. FUSE
     /// represents every root.

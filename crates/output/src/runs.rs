@@ -138,7 +138,7 @@ impl<'a> Jobs<'a> {
             return Ok(Some(range));
         }
         let data = self.holes.of(run.file, self.files[run.file as usize]).next_data(range);
-        let data = data.map_err(|source| MoveError::Read { file: run.file, source })?;
+        let data = data.map_err(|source| MoveError::Read { file: run.file, offset: run.from, source })?;
         // A file system with smaller blocks may have smaller holes.
         Ok(data.map(|data| data.start - data.start % BLOCK..data.end.next_multiple_of(BLOCK)))
     }
@@ -157,7 +157,7 @@ impl Job {
         for piece in &self.pieces {
             let (bytes, behind) = rest.split_at_mut(piece.length as usize);
             let read = files[piece.file as usize].read_exact_at(bytes, piece.from);
-            read.map_err(|source| MoveError::Read { file: piece.file, source })?;
+            read.map_err(|source| MoveError::Read { file: piece.file, offset: piece.from, source })?;
             rest = behind;
         }
         target.write(buffer.as_slice(), first.to).map_err(MoveError::Write)
@@ -171,6 +171,8 @@ pub enum MoveError {
     Read {
         /// The number of the contents file.
         file: u32,
+        /// The start of the read in the contents file, in bytes.
+        offset: u64,
         /// The error of the system.
         source: io::Error,
     },

@@ -309,7 +309,8 @@ impl Client {
             if let Some(authorization) = &authorization {
                 request.headers.insert(AUTHORIZATION, authorization.header.clone());
             }
-            let response = self.shared.http.send(&request)?;
+            let mut response = self.shared.http.send(&request)?;
+            response.has_credentials = session.has_credentials();
             sent += 1;
             // A redirect may end at another server. That server gets no credentials, even if it requests them.
             if !may_need_credentials(response.status()) || response.is_redirected() || sent == ATTEMPTS_LIMIT {

@@ -22,14 +22,13 @@ pub enum Error {
     Cancelled,
 
     /// The certificate of a registry is not trusted, or not valid for its host or at this time.
-    #[error(
-        "the certificate of {url} is not accepted: {reason}; a *.crt file in the certs.d directory of its host, or in \
-         the directory of --cert-dir, --src-cert-dir or --dest-cert-dir, is trusted, and --tls-verify=false skips this check"
-    )]
+    #[error("the certificate of {url} is not accepted: {reason}")]
     Certificate {
         /// The URL of the request.
         url: String,
-        /// The message of the TLS library.
+        /// The kind of fault.
+        fault: CertificateFault,
+        /// The fault in words.
         reason: String,
     },
 
@@ -38,7 +37,9 @@ pub enum Error {
     Unreachable {
         /// The URL of the request.
         url: String,
-        /// The message of the transport.
+        /// The kind of failure.
+        cause: ConnectFailure,
+        /// The failure in words.
         reason: String,
     },
 
@@ -76,6 +77,8 @@ pub enum Error {
         url: String,
         /// The HTTP status, 401 or 403.
         status: u16,
+        /// Whether a user and password, or a token that the caller has, were sent.
+        has_credentials: bool,
         /// The message in the server's answer.
         message: String,
     },
@@ -316,6 +319,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// No certificate could be checked: this system has no trusted authorities, and the caller names none.
+    #[error("this system has no certificates of authorities, so no registry can be verified")]
+    NoAuthorities,
+
     /// Certificates of certificate authorities cannot be loaded.
     #[error("certificates{}: {reason}", path.as_ref().map_or(String::new(), |path| format!(" in {}", path.display())))]
     Certificates {
@@ -346,6 +353,42 @@ pub enum Error {
     /// The HTTP client cannot be started.
     #[error("cannot start an HTTP client")]
     Start(#[source] io::Error),
+}
+
+/// The fault of a server's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CertificateFault {
+    /// The authority that signed it is not trusted.
+    UnknownAuthority,
+    /// It has expired.
+    Expired,
+    /// It is not valid yet.
+    NotYetValid,
+    /// It is for other hosts.
+    OtherHost,
+    /// Any other fault.
+    Other,
+}
+
+/// The reason for which no connection was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectFailure {
+    /// The name of the host does not exist.
+    UnknownHost,
+    /// The name server does not answer.
+    NameServer,
+    /// The host refuses connections to the port.
+    Refused,
+    /// The host does not answer.
+    NoAnswer,
+    /// There is no route to the host.
+    NoRoute,
+    /// The server does not speak TLS.
+    NotTls,
+    /// Any other failure.
+    Other,
 }
 
 impl Error {

@@ -20,6 +20,7 @@ pub(crate) struct ErrorResponse {
     url: String,
     status: StatusCode,
     message: String,
+    has_credentials: bool,
     retry_after: Option<Duration>,
     /// Whether the body states that the object does not exist.
     is_unknown: bool,
@@ -29,11 +30,11 @@ impl ErrorResponse {
     /// Reads the status, the message and `Retry-After` of a response.
     pub(crate) fn read(response: HttpResponse) -> Self {
         let url = response.redacted_url();
-        let status = response.status();
+        let (status, has_credentials) = (response.status(), response.has_credentials);
         let retry_after = response.header(RETRY_AFTER).and_then(|value| retry_after::parse(value, SystemTime::now()));
         let body = response.read_some(BODY_LIMIT);
         let (message, is_unknown) = (message(&body, status), states_unknown(&body));
-        Self { url, status, message, retry_after, is_unknown }
+        Self { url, status, message, has_credentials, retry_after, is_unknown }
     }
 
     /// Returns how to retry, or `None` if a retry is useless, or the server requires a longer wait than the options
@@ -49,11 +50,11 @@ impl ErrorResponse {
 
     /// Converts the response to an error.
     pub(crate) fn into_error(self) -> Error {
-        let Self { url, status, message, retry_after, is_unknown } = self;
+        let Self { url, status, message, has_credentials, retry_after, is_unknown } = self;
         match status {
             StatusCode::NOT_FOUND => Error::NotFound { url, message },
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Error::Unauthorized { url, status: status.as_u16(), message }
+                Error::Unauthorized { url, status: status.as_u16(), has_credentials, message }
             }
             StatusCode::TOO_MANY_REQUESTS => Error::RateLimited { url, wait: retry_after, message },
             // Some registries send another status for this.

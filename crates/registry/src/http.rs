@@ -33,7 +33,7 @@ use request_log::RequestLog;
 pub(crate) use response::HttpResponse;
 use warnings::Warnings;
 
-use crate::{ClientOptions, Error, HostOptions, Result, endpoint, tls};
+use crate::{ClientOptions, ConnectFailure, Error, HostOptions, Result, endpoint, tls};
 
 /// The maximum number of idle clients that are kept for their open connections.
 const IDLE_LIMIT: usize = 8;
@@ -144,6 +144,7 @@ impl Http {
         match self.silent_servers().get(&address(url)) {
             Some((since, reason)) if since.elapsed() < SILENT_TIME => Err(Failure::Transient(Error::Unreachable {
                 url: redacted(url),
+                cause: ConnectFailure::NoAnswer,
                 reason: format!("it did not answer {} seconds ago: {reason}", since.elapsed().as_secs()),
             })),
             _ => Ok(()),

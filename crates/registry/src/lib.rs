@@ -77,7 +77,7 @@ pub use credentials::{
     AuthFileEditor, AuthFiles, AuthPlace, AuthVariable, Credential, CredentialChain, CredentialHelper,
     CredentialSource, Credentials, FixedCredential, FoundCredential,
 };
-pub use error::{Error, Result};
+pub use error::{CertificateFault, ConnectFailure, Error, Result};
 pub use hosts::{FixedHostSettings, HostOptions, HostSettings};
 pub use listing::{ListedInstance, TagList};
 pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};

@@ -26,7 +26,8 @@ pub use unverified::Unverified;
 /// trusted.
 ///
 /// # Errors
-/// [`Error::Certificates`] if a file cannot be read or holds no certificate, or if no certificate is trusted at all.
+/// - [`Error::Certificates`]: a file cannot be read or holds no certificate.
+/// - [`Error::NoAuthorities`]: no certificate is trusted at all.
 pub(crate) fn config(ca_files: &[PathBuf], details: &TlsDetails, settings: &HostOptions) -> Result<ClientConfig> {
     let mut config = if settings.insecure {
         let mut config = with_roots(details, RootCertStore::empty())?;
@@ -64,8 +65,7 @@ fn verifying<'f>(details: &TlsDetails, ca_files: impl Iterator<Item = &'f PathBu
     // Some systems ship certificates that rustls cannot parse. These are skipped.
     roots.add_parsable_certificates(system.certs);
     if roots.is_empty() {
-        let reason = "the system has no trusted authorities; install ca-certificates or name a file".to_owned();
-        return Err(Error::Certificates { path: None, reason });
+        return Err(Error::NoAuthorities);
     }
     let mut config = with_roots(details, roots.clone())?;
     if !pinned.is_empty() {

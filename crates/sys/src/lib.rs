@@ -9,6 +9,7 @@ mod host_names;
 mod map;
 mod parent;
 mod record_lock;
+mod working_directory;
 mod writeback;
 
 pub use clone::clone_range;
@@ -17,4 +18,5 @@ pub use host_names::resolve_with_built_in_services;
 pub use map::Map;
 pub use parent::end_with_parent;
 pub use record_lock::lock_shared;
+pub use working_directory::call_in_directory;
 pub use writeback::start_writeback;

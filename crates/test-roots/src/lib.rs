@@ -64,7 +64,7 @@ impl Root {
         let root = File::create(files.path().join("root.idx")).unwrap();
         merge(None, &indexes.iter().collect::<Vec<_>>(), &chain_id, root).unwrap();
         let contents = |digest: &Digest| files.path().join(format!("{}.contents", digest.hex()));
-        let fs = ContainerFs::open(&files.path().join("root.idx"), &contents).unwrap();
+        let fs = ContainerFs::open_files(&files.path().join("root.idx"), &contents).unwrap();
         Self { fs, layers, source: Vec::new(), files }
     }
 

@@ -9,11 +9,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tar::EntryType;
+use vmroot_errors::describe_content;
 use vmroot_model::{MAX_LINKS, PathWalk, TooManyLinks};
 
 use crate::bundle::Bundle;
 use crate::section::Section;
 use crate::{Error, Result};
+
+/// The number of bytes that show the kind of a file.
+const CONTENT_START: u64 = 2048;
 
 /// The maximum number of members. A docker save archive of a hundred images has some thousands.
 const MEMBERS_LIMIT: u64 = 1 << 18;
@@ -141,14 +145,19 @@ pub(crate) fn scan<R: Read + Seek>(
     mut found: impl FnMut(String, Member, &mut dyn Read) -> Result<()>,
 ) -> Result<()> {
     let over = |what, limit| Error::ArchiveLimit { path: path.to_owned(), what, limit };
-    let broken = |source| Error::NotAnArchive { path: path.to_owned(), reason: format!("not a tar: {source}") };
+    let mut tar = tar;
+    let content = content(&mut tar).map_err(Error::io("read", path))?;
+    let broken = |member: u64, source: io::Error| Error::NotAnArchive {
+        path: path.to_owned(),
+        reason: reason(member, content, &source),
+    };
     let remaining = Rc::new(Cell::new(HEADERS_LIMIT));
     let mut archive = tar::Archive::new(HeaderLimitReader { inner: tar, remaining: Rc::clone(&remaining) });
     let mut names = 0;
-    for (count, entry) in (1..).zip(archive.entries_with_seek().map_err(broken)?) {
+    for (count, entry) in (1..).zip(archive.entries_with_seek().map_err(|error| broken(1, error))?) {
         let mut entry = entry.map_err(|error| match error.get_ref() {
             Some(inner) if inner.is::<HeadersTooLong>() => over("the headers of one member", HEADERS_LIMIT),
-            _ => broken(error),
+            _ => broken(count, error),
         })?;
         if count > MEMBERS_LIMIT {
             return Err(over("the number of members", MEMBERS_LIMIT));
@@ -166,6 +175,29 @@ pub(crate) fn scan<R: Read + Seek>(
         remaining.set(HEADERS_LIMIT);
     }
     Ok(())
+}
+
+/// Returns what a file seems to be, and leaves it at its beginning.
+fn content(file: &mut (impl Read + Seek)) -> io::Result<Option<&'static str>> {
+    let mut start = Vec::new();
+    file.take(CONTENT_START).read_to_end(&mut start)?;
+    file.rewind()?;
+    Ok(describe_content(&start))
+}
+
+/// Returns the reason for which a file is not an archive, after an error at a member, counted from 1. The messages of
+/// the tar reader contain the bytes that it could not read.
+fn reason(member: u64, content: Option<&'static str>, error: &io::Error) -> String {
+    match (member, content) {
+        _ if error.raw_os_error().is_some() => format!("it cannot be read: {error}"),
+        (1, None) => "it is not a tar".to_owned(),
+        (1, Some("a tar")) => "the first header of its tar is damaged".to_owned(),
+        (1, Some(content)) => format!("it is not a tar; it seems to be {content}"),
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => {
+            format!("its tar is cut off in member {member}")
+        }
+        _ => format!("its tar is damaged at member {member}"),
+    }
 }
 
 impl Member {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use vmroot_compress::{Compression, Decoder};
+use vmroot_errors::describe_content;
 use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, History, MediaType, Platform};
 
 use crate::bundle::read_error;
@@ -150,7 +151,8 @@ fn hash_tar(path: &Path, reader: &mut impl Read) -> Result<Digest> {
     })
     .map_err(|error| read_error(path, error))?;
     if !starts_like_a_tar(&start) {
-        let reason = "it does not start with the header of a tar".to_owned();
+        let content = describe_content(&start).map_or_else(String::new, |it| format!("; it seems to be {it}"));
+        let reason = format!("it does not start with the header of a tar{content}");
         return Err(Error::NotAnArchive { path: path.to_owned(), reason });
     }
     Ok(hasher.finish())

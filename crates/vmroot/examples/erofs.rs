@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use vmroot::erofs::{ErofsCompression, ErofsMetaOptions, ErofsOptions, export_erofs, export_erofs_meta};
+use vmroot::disk_image::{FileSystem, write_to_path};
+use vmroot::erofs::{ErofsCompression, ErofsMetaOptions, ErofsOptions, export_erofs_meta};
 use vmroot::{Client, ClientOptions, Platform};
 
 fn main() -> vmroot::Result<()> {
@@ -12,8 +13,9 @@ fn main() -> vmroot::Result<()> {
     let client = Client::new(ClientOptions::new(directory.join("cache")))?;
     let root = client.root(&client.pull_for("oci:testdata/demo:demo", &Platform::linux("amd64")?)?)?;
 
+    // The file appears when it is complete.
     let options = ErofsOptions { compression: Some(ErofsCompression::LZ4), ..ErofsOptions::default() };
-    let report = export_erofs(&root, &directory.join("root.erofs"), &options)?;
+    let report = write_to_path(&root, directory.join("root.erofs"), &FileSystem::Erofs(options))?;
     println!("root.erofs: {} bytes", report.bytes);
 
     // The cache must keep the layers for as long as a guest uses the metadata.

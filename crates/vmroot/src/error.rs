@@ -1,5 +1,7 @@
 //! The error of this crate's functions.
 
+mod causes;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +81,8 @@ enum Inner {
     InvalidConfig { path: PathBuf, reason: String },
     #[error("cannot get the image from its source: {reason}")]
     NotFetched { reason: String, source: Box<Error> },
+    #[error("{name} is not in the cache, and fetching it failed")]
+    NotHere { name: String, source: Box<Error> },
     #[cfg(not(feature = "registry"))]
     #[error("{0}: this build cannot reach registries; its feature `registry` is off")]
     NoRegistry(vmroot_model::Reference),
@@ -166,7 +170,7 @@ impl Error {
             Inner::KernelMount(error) => error.kind(),
             #[cfg(not(feature = "registry"))]
             Inner::NoRegistry(_) => ErrorKind::Unreachable,
-            Inner::NotFetched { source, .. } => source.kind(),
+            Inner::NotFetched { source, .. } | Inner::NotHere { source, .. } => source.kind(),
             Inner::ArchitectureMismatch { .. } => ErrorKind::NotFound,
             Inner::InvalidConfig { .. } => ErrorKind::Integrity,
             Inner::Io { source, .. } => ErrorKind::of_named_file(source),
@@ -196,25 +200,37 @@ impl Error {
     /// Returns true if the image is in Docker's obsolete schema 1. [`Client::schema1`](crate::Client::schema1) reads its
     /// manifest, and [`Client::copy`](crate::Client::copy) converts it.
     pub fn is_schema1(&self) -> bool {
-        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(match &*self.0 {
-            Inner::Model(error) => error,
-            _ => self,
-        });
-        while let Some(error) = next {
-            let boxed = error.downcast_ref::<Box<vmroot_model::Error>>().map(|error| &**error);
-            if let Some(vmroot_model::Error::Schema1 { .. }) = boxed.or_else(|| error.downcast_ref()) {
-                return true;
-            }
-            next = error.source();
-        }
-        false
+        let is_schema1 = |error: &&(dyn std::error::Error + 'static)| {
+            matches!(error.downcast_ref(), Some(vmroot_model::Error::Schema1 { .. }))
+        };
+        self.causes().iter().any(is_schema1)
+    }
+
+    /// Returns this error and its causes, outermost first, as the types of the crates that they come from.
+    ///
+    /// [`source`](std::error::Error::source) leaves out an error whose message this one shows as its own. This method
+    /// has every one, so that a caller can match the type that it needs, for example to say what to do.
+    ///
+    /// ```
+    /// # let cache = tempfile::tempdir().unwrap();
+    /// # let client = vmroot::Client::new(vmroot::ClientOptions::new(cache.path()))?;
+    /// use vmroot::image_store;
+    ///
+    /// let error = client.find("alpine:3.20", None).unwrap_err();
+    /// let of_store = error.causes().into_iter().find_map(|cause| cause.downcast_ref());
+    /// assert!(matches!(of_store, Some(image_store::Error::NoSuchImage(name)) if name == "alpine:3.20"));
+    /// # Ok::<(), vmroot::Error>(())
+    /// ```
+    pub fn causes(&self) -> Vec<&(dyn std::error::Error + 'static)> {
+        causes::causes(self)
     }
 
     /// Returns the error for an image that was first not found in the cache, with the error `find`, and then could not be
     /// fetched, with this error.
     ///
     /// If the cache has the image for other platforms, `find` is the more useful error. The result then has its kind, and
-    /// the messages of both. Otherwise this error is the result.
+    /// the messages of both. If the image's source cannot be reached, refuses or does not have the image, the result
+    /// also says that the cache does not have it. Otherwise this error is the result.
     #[must_use]
     pub fn after_find(self, find: Option<Self>) -> Self {
         match find {
@@ -222,8 +238,20 @@ impl Error {
                 let reason = vmroot_errors::with_causes(&self);
                 Self(Box::new(Inner::NotFetched { reason, source: Box::new(find) }))
             }
+            Some(Self(find)) if self.is_of_source() => match *find {
+                Inner::Store(vmroot_image_store::Error::NoSuchImage(name)) => {
+                    Self(Box::new(Inner::NotHere { name, source: Box::new(self) }))
+                }
+                _ => self,
+            },
             _ => self,
         }
+    }
+
+    /// Returns whether the source of an image cannot be reached, refuses, or does not have the image.
+    fn is_of_source(&self) -> bool {
+        use ErrorKind::{Authentication, NotFound, RateLimited, Unreachable};
+        matches!(self.kind(), Authentication | NotFound | RateLimited | Unreachable)
     }
 
     /// Joins the errors of all references that a name may stand for.

@@ -7,14 +7,13 @@
 //! let client = Client::new(ClientOptions::new("/var/cache/vmroot"))?;
 //! let image = client.pull_for("alpine:3.20", &Platform::linux("arm64")?)?;
 //! let root = client.root(&image)?;
-//! let shell = root.resolve_path(b"/bin/sh")?;
-//! println!("{} bytes", root.stat(shell.ino).size);
+//! println!("{}", String::from_utf8_lossy(&root.read("/etc/os-release")?));
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! A [`Client`] pulls and loads images into a cache. [`Client::root`] opens the merged root of an [`Image`] as a
-//! [`ContainerFs`], which reads files in place. [`export`], [`erofs`] and [`ext4`] write a root, [`fuse`] and
+//! [`ContainerFs`], which reads files in place. [`export`] and [`disk_image`] write a root, [`fuse`] and
 //! [`kernel_mount`] mount it, and [`virtiofs`] serves it to a guest, which [`boot`] starts. A [`Prebaked`] is an image
 //! in a directory of its own, for machines without a cache. A [`Top`] puts layers and files on top of a root.
 //!
@@ -39,6 +38,7 @@
 //! | `boot` | [`boot`] and [`guest`]; turns on `erofs`, `ext4` and `virtiofs` |
 
 mod client;
+pub mod disk_image;
 mod error;
 #[cfg(feature = "boot")]
 pub mod guest;
@@ -71,15 +71,13 @@ pub use vmroot_changes::{Addition, ExtendedRoot, Replacement, Top, TopFiles, Top
 pub use vmroot_cache::{Area, Usage};
 pub use vmroot_compress::{Compression, Encoder, EncoderOptions, Limits, Target, pipelined};
 #[cfg(feature = "registry")]
-pub use vmroot_config_files::{self as config_files, Configuration, Explanation, Locations};
+pub use vmroot_config_files::{Configuration, Explanation, Locations};
 pub use vmroot_container_fs::{
     Change, ChangeKind, ContainerFs, Contents, Diff, DiffOptions, DirEntry, Error as RootError, Extent, ExtraLayer,
     Field, Fields, FollowedLink, Hidden, Hiding, HidingCause, InodeId, InodeKind, LayerFiles, LayeredContainerFs,
-    Located, Origin, Resolved, Stat, StatFs, Timestamp, UserIds, Version, Walk, WalkEntry,
+    Located, OpenFile, Origin, Resolved, Stat, StatFs, Timestamp, UserIds, Version, Walk, WalkEntry,
 };
-pub use vmroot_copy::{
-    self as copy, BlobState, Copier, CopyOptions, CopyProgress, CopyReport, ListForm, NoCopyProgress, Selection,
-};
+pub use vmroot_copy::{BlobState, Copier, CopyOptions, CopyProgress, CopyReport, ListForm, NoCopyProgress, Selection};
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
@@ -98,8 +96,7 @@ pub use vmroot_mount::MountOptions;
 pub use vmroot_output::Cancel;
 #[cfg(feature = "registry")]
 pub use vmroot_registry::{
-    self as registry, AuthFiles, ClientOptions as RegistryOptions, Credential, CredentialChain, Credentials,
-    FixedCredential, Proxies,
+    AuthFiles, ClientOptions as RegistryOptions, Credential, CredentialChain, Credentials, FixedCredential, Proxies,
 };
 pub use vmroot_transport::{
     Archive, ArchiveImage, DestinationOptions, ImageDestination, ImageName, ImageSelector, ImageSource, LayerForm,
@@ -115,27 +112,41 @@ pub use rustix::io::Errno;
 #[doc = include_str!("../examples/boot.rs")]
 /// ```
 #[cfg(feature = "boot")]
+#[doc(inline)]
 pub use vmroot_boot as boot;
 /// The cache directory: blobs, layers, roots and image records.
+#[doc(inline)]
 pub use vmroot_cache as cache;
 /// Reads directories of this machine as layers, and puts layers and files on top of a root.
+#[doc(inline)]
 pub use vmroot_changes as changes;
 /// Compresses and decompresses layers, within limits.
+#[doc(inline)]
 pub use vmroot_compress as compress;
+/// Reads registries.conf, certs.d and the files with credentials of podman and docker.
+#[cfg(feature = "registry")]
+#[doc(inline)]
+pub use vmroot_config_files as config_files;
 /// Reads merged roots.
+#[doc(inline)]
 pub use vmroot_container_fs as container_fs;
+/// Copies images between registries, archives, layouts and directories.
+#[doc(inline)]
+pub use vmroot_copy as copy;
 /// Writes a root as an EROFS image.
 ///
 /// ```no_run
 #[doc = include_str!("../examples/erofs.rs")]
 /// ```
 #[cfg(feature = "erofs")]
+#[doc(inline)]
 pub use vmroot_erofs as erofs;
 /// Writes a root as a directory, a tar, an initramfs, a squashfs image or a prebaked directory.
 ///
 /// ```no_run
 #[doc = include_str!("../examples/export.rs")]
 /// ```
+#[doc(inline)]
 pub use vmroot_export as export;
 /// Writes a root as an ext4 file system.
 ///
@@ -143,6 +154,7 @@ pub use vmroot_export as export;
 #[doc = include_str!("../examples/ext4.rs")]
 /// ```
 #[cfg(feature = "ext4")]
+#[doc(inline)]
 pub use vmroot_ext4 as ext4;
 /// Mounts a root with FUSE.
 ///
@@ -150,10 +162,13 @@ pub use vmroot_ext4 as ext4;
 #[doc = include_str!("../examples/fuse.rs")]
 /// ```
 #[cfg(feature = "fuse")]
+#[doc(inline)]
 pub use vmroot_fuse_mount as fuse;
 /// Executes Go's text/template on JSON values, and writes JSON as Go does.
+#[doc(inline)]
 pub use vmroot_go_template as go_template;
 /// Stores images in a cache.
+#[doc(inline)]
 pub use vmroot_image_store as image_store;
 /// Mounts a root with the kernel's EROFS, and writable views with overlayfs.
 ///
@@ -161,14 +176,23 @@ pub use vmroot_image_store as image_store;
 #[doc = include_str!("../examples/kernel_mount.rs")]
 /// ```
 #[cfg(feature = "kernel-mount")]
+#[doc(inline)]
 pub use vmroot_kernel_mount as kernel_mount;
 /// Builds, merges and reads indexes of layers.
+#[doc(inline)]
 pub use vmroot_layer_index as layer_index;
 /// Names, digests, platforms and documents of images.
+#[doc(inline)]
 pub use vmroot_model as model;
 /// Output files that appear only when they are complete, progress, and omissions.
+#[doc(inline)]
 pub use vmroot_output as output;
+/// Reads from, writes to and lists OCI registries.
+#[cfg(feature = "registry")]
+#[doc(inline)]
+pub use vmroot_registry as registry;
 /// Reads images from registries, archives, layouts and directories.
+#[doc(inline)]
 pub use vmroot_transport as transport;
 /// Serves a root to a guest over virtio-fs.
 ///
@@ -176,4 +200,10 @@ pub use vmroot_transport as transport;
 #[doc = include_str!("../examples/virtiofs.rs")]
 /// ```
 #[cfg(feature = "virtiofs")]
+#[doc(inline)]
 pub use vmroot_virtiofs as virtiofs;
+
+/// The blocks of the page `docs/library.md` compile.
+#[cfg(all(doctest, feature = "registry", feature = "fuse", feature = "kernel-mount", feature = "boot"))]
+#[doc = include_str!("../../../docs/library.md")]
+struct LibraryPage;

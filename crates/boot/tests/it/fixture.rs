@@ -47,7 +47,7 @@ impl Root {
         let root = File::create(files.path().join("root.idx")).unwrap();
         merge(None, &indexes.iter().collect::<Vec<_>>(), &chain_ids(&digests).pop().unwrap(), root).unwrap();
         let contents = |digest: &_| files.path().join(format!("{}.contents", vmroot_model::Digest::hex(digest)));
-        let fs = ContainerFs::open(&files.path().join("root.idx"), &contents).unwrap();
+        let fs = ContainerFs::open_files(&files.path().join("root.idx"), &contents).unwrap();
         Self { fs: Arc::new(fs), _files: files }
     }
 }

@@ -55,7 +55,8 @@ impl Cache {
         let namespace = namespace_of("self").unwrap_or_default();
         let mountpoint = mountpoint.canonicalize().unwrap_or_else(|_| mountpoint.to_owned());
         let since = now();
-        let name = format!("{}-{}.{MOUNT}", file_system[0].replace(':', "-"), std::process::id());
+        // The name replaces the file of an earlier mount with this number, which has ended.
+        let name = format!("{}.{MOUNT}", file_system[0].replace(':', "-"));
         let bytes = serde_json::to_vec(&MountUse { mountpoint, boot, namespace, file_system, since, needs })
             .expect("a use has no keys but strings");
         let _lock = self.lock_uses(Mode::Shared)?;
@@ -141,10 +142,10 @@ mod tests {
 
     #[test]
     fn lines_of_a_table_are_parsed() {
-        let table = b"36 35 98:0 / /a\\040b rw shared:1 - erofs /c/.tmp-1/vmroot-erofs ro\nshort\n\
+        let table = b"36 35 98:0 / /a\\040b rw shared:1 - erofs vmroot:demo ro\nshort\n\
                       37 35 0:52 / /mnt - rw - tmpfs none rw\n";
         let found = file_systems(table);
-        assert_eq!(found[0], ["98:0", "erofs", "/c/.tmp-1/vmroot-erofs"].map(str::to_owned));
+        assert_eq!(found[0], ["98:0", "erofs", "vmroot:demo"].map(str::to_owned));
         assert_eq!(found.len(), 2);
     }
 

@@ -12,17 +12,24 @@ use crate::top::TopArguments;
 /// Options of `boot`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BootArguments {
-    /// Boot this kernel: bzImage, vmlinux, Image or vmlinuz. Its architecture selects the image's platform
+    /// Boot this kernel: bzImage, vmlinux, Image or vmlinuz. Its architecture selects the image's platform. Required
     #[arg(long, value_name = "FILE")]
-    pub(crate) kernel: PathBuf,
-    /// Give the guest its root in this form
-    #[arg(long, value_enum, default_value_t = Form::ErofsMeta)]
-    pub(crate) via: Form,
-    /// Load the kernel's modules from this directory: lib/modules/VERSION, or a directory above it [default: the
-    /// modules of the kernel's version beside it or on this machine; without any, the kernel needs its drivers built
-    /// in]
-    #[arg(long, value_name = "DIR")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// Give the guest its root in this form [default: erofs-meta; with --output, erofs]
+    #[arg(long, value_enum)]
+    pub(crate) via: Option<Form>,
+    /// Load the kernel's modules from this directory: lib/modules/VERSION, or a directory above it; `none` if the kernel
+    /// has its drivers built in [default: the modules of the kernel's version beside it or on this machine]
+    #[arg(long, value_name = "DIR|none")]
     pub(crate) modules: Option<PathBuf>,
+    /// Print the VMM's command line instead of starting it, and keep the files that it names: in the directory of
+    /// --output, or else in a new one in $TMPDIR. Lines with a # are the VMM's configuration file
+    #[arg(long, conflicts_with = "timeout")]
+    pub(crate) print: bool,
+    /// Write the kernel, the initramfs, the root's image, the config and a script run.sh to this directory instead of
+    /// starting the VMM. run.sh boots the guest on any machine that has the VMM
+    #[arg(long, value_name = "DIR", conflicts_with = "timeout")]
+    pub(crate) output: Option<PathBuf>,
     /// Run the guest with this VMM
     #[arg(long, value_enum, default_value_t = VmmName::Qemu)]
     pub(crate) vmm: VmmName,

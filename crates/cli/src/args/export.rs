@@ -28,6 +28,10 @@ pub(crate) struct ExportArguments {
     /// busybox, do not find them (tar)
     #[arg(long)]
     pub(crate) sparse: bool,
+    /// Replace a file, a link, a disk, or the files of a prebaked directory, at OUT and at --config-out. An existing
+    /// directory of --format dir must be empty even so
+    #[arg(long, short)]
+    pub(crate) force: bool,
     /// Fail if the format cannot hold everything; by default, omissions are reported as notes
     #[arg(long)]
     pub(crate) strict: bool,

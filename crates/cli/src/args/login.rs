@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::switches::parse_bool;
+
 /// The options of `login`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LoginArguments {
@@ -38,4 +40,7 @@ pub(crate) struct LogoutArguments {
     /// Change this file, in the form that docker reads [default: podman's file]
     #[arg(long, value_name = "FILE", conflicts_with = "authfile")]
     pub(crate) compat_auth_file: Option<PathBuf>,
+    /// Accepted for skopeo's command lines: logout sends no requests
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, hide = true)]
+    tls_verify: Option<bool>,
 }

@@ -1,4 +1,4 @@
-//! The options of `mount`.
+//! The options of `mount` and `umount`.
 
 use std::path::PathBuf;
 
@@ -20,6 +20,12 @@ pub(crate) struct MountArguments {
     /// for root in /run/vmroot, else in the cache]
     #[arg(long, value_name = "FILE", requires = "detach")]
     pub(crate) log: Option<PathBuf>,
+    /// Create the mountpoint and its parents if they are missing, as mount(8) does; `umount --rmdir` removes it
+    #[arg(long, short = 'm')]
+    pub(crate) mkdir: bool,
+    /// Mount over another mount, or over a directory that is not empty, and so hide what it shows
+    #[arg(long, short)]
+    pub(crate) force: bool,
     /// Let other users access a FUSE mount; unless root mounts, requires user_allow_other in /etc/fuse.conf
     #[arg(long)]
     pub(crate) allow_other: bool,
@@ -40,6 +46,20 @@ pub(crate) struct MountArguments {
     pub(crate) top: TopArguments,
     #[command(flatten)]
     pub(crate) init: InitArguments,
+}
+
+/// Options of `umount`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UmountArguments {
+    /// The mountpoints; of several mounts on one directory, the topmost is unmounted
+    #[arg(required = true, value_name = "DIRECTORY")]
+    pub(crate) directories: Vec<PathBuf>,
+    /// Unmount now even if it is in use; it ends with its last user
+    #[arg(long, short)]
+    pub(crate) lazy: bool,
+    /// Remove the mountpoint too, if it is an empty directory
+    #[arg(long)]
+    pub(crate) rmdir: bool,
 }
 
 /// The driver of a mount.

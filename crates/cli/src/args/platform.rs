@@ -3,8 +3,11 @@
 use clap::{Args, ValueEnum};
 use vmroot::{Platform, PullPolicy};
 
+use super::skopeo::OverrideArguments;
+
 /// Options that choose among images of several platforms.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Image options")]
 pub(crate) struct PlatformArguments {
     /// Use the image for this platform, as in linux/arm64 or linux/arm/v7 [default: this machine's, else the only
     /// image's]
@@ -13,6 +16,17 @@ pub(crate) struct PlatformArguments {
     /// Use the image for this architecture of Linux: amd64, arm64, x86_64, aarch64, arm/v7…
     #[arg(long, global = true, value_name = "ARCH", value_parser = parse_architecture)]
     pub(crate) arch: Option<Platform>,
+    #[command(flatten)]
+    pub(crate) overrides: OverrideArguments,
+}
+
+/// The choice between the cache and a registry.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Image options")]
+pub(crate) struct PullArguments {
+    /// Ask the registry for an image's name [default: always for `pull`, missing for other commands]
+    #[arg(long = "pull", global = true, value_name = "WHEN")]
+    pub(crate) when: Option<Pull>,
 }
 
 pub(super) fn parse_platform(text: &str) -> Result<Platform, String> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::quantity::parse_seconds;
+use super::skopeo::PolicyArguments;
 use super::switches::parse_bool;
 
 /// Options for registries.
@@ -39,6 +40,28 @@ pub(crate) struct RegistryArguments {
     /// Do not log in
     #[arg(long, global = true, conflicts_with_all = ["creds", "username", "password"])]
     pub(crate) no_creds: bool,
+    #[command(flatten)]
+    pub(crate) files: RegistryFiles,
+    /// Retry a failed request this many times
+    #[arg(long, global = true, value_name = "N", default_value_t = 5)]
+    pub(crate) retries: u32,
+    /// Abort a request after this many seconds without data
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
+    pub(crate) inactivity_timeout: Duration,
+    /// Limit TLS to the versions, cipher suites and named groups in this YAML file (containers-tls-details.yaml(5))
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tls_details: Option<PathBuf>,
+    /// Begin the User-Agent header with this text
+    #[arg(long, global = true, value_name = "TEXT")]
+    pub(crate) user_agent_prefix: Option<String>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArguments,
+}
+
+/// The files with credentials and the configuration of registries.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Registry options")]
+pub(crate) struct RegistryFiles {
     /// Read credentials from this file only [default: the files of podman and docker]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,
@@ -51,14 +74,4 @@ pub(crate) struct RegistryArguments {
     /// Read the system's configuration below this directory instead of /
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) sysroot: Option<PathBuf>,
-    /// Retry a failed request this many times
-    #[arg(long, global = true, value_name = "N", default_value_t = 5)]
-    pub(crate) retries: u32,
-    /// Abort a request after this many seconds without data
-    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
-    pub(crate) inactivity_timeout: Duration,
-    /// Fetch and index this many layers at once, over as many connections. A slow layer above 64 MiB is fetched in
-    /// parts over the free connections
-    #[arg(long, global = true, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(crate) parallel: u16,
 }

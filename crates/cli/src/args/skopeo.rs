@@ -1,6 +1,5 @@
 //! The options that skopeo has before its verbs, with their names and meanings.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,38 +8,26 @@ use vmroot::Platform;
 use super::quantity::parse_duration;
 use crate::environment::this_platform;
 
-/// The options that skopeo has before its verbs.
+/// The options by which skopeo chooses a platform.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Options of skopeo")]
-pub(crate) struct SkopeoArguments {
-    /// Log for debugging [same as -vv]
-    #[arg(long, global = true)]
-    pub(crate) debug: bool,
-    /// End after this time, such as 30s or 1m30s, with exit code 124
-    #[arg(long, global = true, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) command_timeout: Option<Duration>,
-    /// Use the image for this operating system [default: this machine's]
-    #[arg(long, global = true, value_name = "OS", conflicts_with_all = ["platform", "arch"])]
+pub(crate) struct OverrideArguments {
+    /// Use the image for this operating system, as skopeo's option of this name [default: this machine's]
+    #[arg(long, global = true, value_name = "OS", conflicts_with_all = ["platform", "arch"], hide_short_help = true)]
     pub(crate) override_os: Option<String>,
-    /// Use the image for this architecture [default: this machine's]
-    #[arg(long, global = true, value_name = "ARCH", conflicts_with_all = ["platform", "arch"])]
+    /// Use the image for this architecture, as skopeo's option of this name [default: this machine's]
+    #[arg(long, global = true, value_name = "ARCH", conflicts_with_all = ["platform", "arch"], hide_short_help = true)]
     pub(crate) override_arch: Option<String>,
-    /// Use the image for this variant of the architecture
-    #[arg(long, global = true, value_name = "VARIANT", conflicts_with_all = ["platform", "arch"])]
+    /// Use the image for this variant of the architecture, as skopeo's option of this name
+    #[arg(long, global = true, value_name = "VARIANT", conflicts_with_all = ["platform", "arch"], hide_short_help = true)]
     pub(crate) override_variant: Option<String>,
-    /// Keep temporary files of archives in this directory; those of an archive that is written to a file are beside it
-    /// [default: the cache]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub(crate) tmpdir: Option<PathBuf>,
-    /// Limit TLS to the versions, cipher suites and named groups in this YAML file (containers-tls-details.yaml(5))
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) tls_details: Option<PathBuf>,
-    /// Begin the User-Agent header with this text
-    #[arg(long, global = true, value_name = "TEXT")]
-    pub(crate) user_agent_prefix: Option<String>,
+}
+
+/// The options of skopeo for policies on signatures.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct PolicyArguments {
     /// Accept images without a check of their signatures. vmroot checks none
     #[arg(long, global = true)]
-    pub(crate) insecure_policy: bool,
+    insecure_policy: bool,
     #[arg(long, global = true, hide = true, value_parser = refuse_policy)]
     policy: Option<String>,
     #[arg(long = "registries.d", global = true, hide = true, value_parser = refuse_policy)]
@@ -53,7 +40,7 @@ pub(crate) struct SkopeoArguments {
 pub(crate) const NO_POLICY: &str =
     "vmroot does not check signatures yet; omit the option to accept images without a check";
 
-impl SkopeoArguments {
+impl OverrideArguments {
     /// Returns the platform of `--override-os`, `--override-arch` and `--override-variant`. Other parts are this
     /// machine's.
     ///
@@ -135,12 +122,8 @@ mod tests {
     fn overridden_parts_join_the_hosts() {
         let platform = |os: Option<&str>, arch: Option<&str>, variant: Option<&str>| {
             let own = |text: Option<&str>| text.map(str::to_owned);
-            let arguments = SkopeoArguments {
-                override_os: own(os),
-                override_arch: own(arch),
-                override_variant: own(variant),
-                ..SkopeoArguments::default()
-            };
+            let arguments =
+                OverrideArguments { override_os: own(os), override_arch: own(arch), override_variant: own(variant) };
             arguments.platform().map(|platform| platform.map(|platform| platform.to_string()))
         };
         let host = Platform::host();

@@ -82,15 +82,13 @@ pub(crate) fn without_values(command: &Command, arguments: impl IntoIterator<Ite
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
     use crate::args::Arguments;
 
     /// Options are looked up by their names alone, without regard to the command.
     #[test]
     fn no_switch_of_skopeo_is_an_option_with_a_value_elsewhere() {
-        let options = LongOptions::of(&Arguments::command());
+        let options = LongOptions::of(&Arguments::program());
         for name in [
             "all",
             "config",
@@ -125,7 +123,7 @@ mod tests {
     fn the_last_value_decides() {
         let expand = |text: &str| {
             let arguments = text.split(' ').map(OsString::from);
-            let kept = without_values(&Arguments::command(), arguments);
+            let kept = without_values(&Arguments::program(), arguments);
             kept.iter().map(|it| it.to_str().unwrap()).collect::<Vec<_>>().join(" ")
         };
         for (given, expected) in [

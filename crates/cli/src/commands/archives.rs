@@ -1,10 +1,10 @@
 //! `save` and `load`.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vmroot::output::{Error as FileError, OutputFile};
 use vmroot::{ImageName, ImageSelector, LoadOptions, LoadedImage, Platform, Reference, SaveFormat, SaveOptions};
 
@@ -23,13 +23,25 @@ pub(crate) fn save(
     platforms: Vec<Platform>,
 ) -> anyhow::Result<()> {
     let options = SaveOptions { format, platforms: requested_platforms(context, platforms) };
-    let name = out.filter(|out| *out != Path::new("-")).map_or("standard output".into(), file_name);
+    let out = out.filter(|out| *out != Path::new("-"));
+    if out.is_none() {
+        output::refuse_terminal("an archive", "use -o FILE, or pipe it to another program")?;
+    }
+    let name = out.map_or("standard output".into(), file_name);
     let client = context.client()?.with_progress(StoreProgress::of_work(Action::Fetch, &name));
     note_zstd(context, images, format);
-    match out.filter(|out| *out != Path::new("-")) {
-        Some(out) => client.save_to(images, out, &options)?,
-        None if io::stdout().is_terminal() => {
-            return Err(UsageError("an archive does not go to a terminal; use -o FILE".to_owned()).into());
+    match out {
+        Some(out) => {
+            client.save_to(images, out, &options)?;
+            if context.json() {
+                let bytes = out.metadata().map(|metadata| metadata.len()).ok();
+                output::print_json(&json!({
+                    "output": out.display().to_string(),
+                    "format": format.to_string(),
+                    "images": images,
+                    "bytes": bytes,
+                }))?;
+            }
         }
         None => {
             let name = Path::new("standard output");
@@ -94,10 +106,14 @@ pub(crate) fn load(
     if !context.json() {
         report.messages().iter().for_each(|message| output::print_note(message));
     }
+    if context.json() {
+        let loaded: Vec<Value> = report.images.iter().map(loaded_json).collect();
+        let count = loaded.len();
+        output::print_one_or_list(loaded, count)?;
+        return Ok(());
+    }
     for loaded in &report.images {
-        if context.json() {
-            print_json(loaded)?;
-        } else if !loaded.is_further_platform {
+        if !loaded.is_further_platform {
             context.note_platform(&loaded.archive.display().to_string(), &loaded.image.record().platform);
             output::print_line(loaded.image.id().to_string())?;
         }
@@ -110,20 +126,19 @@ fn requested_platforms(context: &Context, platforms: Vec<Platform>) -> Vec<Platf
     if platforms.is_empty() { context.requested_platform().cloned().into_iter().collect() } else { platforms }
 }
 
-fn print_json(loaded: &LoadedImage) -> anyhow::Result<()> {
+fn loaded_json(loaded: &LoadedImage) -> Value {
     let record = loaded.image.record();
     let references: Vec<_> = loaded.references.iter().map(ToString::to_string).collect();
     let moved: Vec<_> =
         loaded.moved.iter().map(|it| json!({"reference": it.reference.to_string(), "from": it.from})).collect();
-    output::print_json(&json!({
+    json!({
         "id": loaded.image.id(),
         "reference": references.first(),
         "digest": record.digest,
         "references": references,
         "platform": record.platform.to_string(),
         "moved": moved,
-    }))?;
-    Ok(())
+    })
 }
 
 /// Parses `@N` or a name.

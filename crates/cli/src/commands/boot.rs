@@ -1,4 +1,6 @@
-//! `boot`: boots a guest on a root.
+//! `boot`: boots a guest on a root, or leaves the files and the command line to the user.
+
+mod by_hand;
 
 use std::fs;
 use std::io::{self, IsTerminal};
@@ -11,7 +13,7 @@ use vmroot::boot::{Console, Guest, GuestExit, GuestOptions, InitMessages, Kernel
 use vmroot::output::{Hook, TEMPORARY_PREFIX, TemporaryDirectory, WriteProgress};
 use vmroot::{Addition, ContainerFs, InodeId, Platform, RuntimeConfig, Top, guest};
 
-use crate::args::BootArguments;
+use crate::args::{BootArguments, Form};
 use crate::context::{Context, OpenedRoot};
 use crate::display::{Action, LONG, NewTask, Outcome};
 use crate::exit::{AlreadyReported, UsageError};
@@ -20,10 +22,17 @@ use crate::{environment, init, output, progress, signals};
 /// The directory of a guest's files in a temporary directory. Short, because the paths of sockets are limited.
 const GUEST_DIRECTORY: &str = "g";
 
+/// The directories that the guest's init mounts on, and their modes.
+const MOUNTPOINTS: [(&str, u32); 5] =
+    [("dev", 0o755), ("proc", 0o755), ("run", 0o755), ("sys", 0o755), ("tmp", 0o1777)];
+
 /// Boots a guest, and exits with the code of its command.
 pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> anyhow::Result<()> {
-    let kernel = Kernel::open(&options.kernel).map_err(vmroot::Error::from)?;
-    let modules = find_modules(options.modules.as_deref(), &kernel)?;
+    let kernel = open_kernel(options.kernel.as_deref())?;
+    let modules = find_modules(options, &kernel)?;
+    if options.print || options.output.is_some() {
+        return by_hand::build(context, image, options, &kernel, modules.as_ref());
+    }
     let init = Init::new(options.init.as_deref(), &kernel)?;
     options.top.check()?;
     let name = Vmm::from(options.vmm).program(kernel.architecture);
@@ -47,15 +56,9 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     if program.is_none() {
         return Err(vmroot::Error::from(vmroot::boot::Error::MissingProgram { program: name }).into());
     }
-    if let Some(platform) = context.requested_platform() {
-        check_architecture(&kernel, &platform.architecture)?;
-    }
-    let context = context.with_default_platform(Platform::linux(kernel.architecture.image_name())?);
-    let opened = context.open(image)?;
-    check_architecture(&kernel, &opened.unresolved_config().architecture)?;
     let empty_directory = tempfile::tempdir()?;
-    let top = build_top(options, &opened, &init, interactive, empty_directory.path())?;
-    let OpenedRoot { root, _files, image: used, .. } = context.put_on_top(opened, &top)?;
+    let opened = open_root(context, image, options, &kernel, &init, interactive, empty_directory.path())?;
+    let OpenedRoot { root, _files, image: used, .. } = opened;
     // An open client prevents other processes from removing temporary directories of the cache.
     let client = used.as_ref().map_or_else(|| context.client(), |used| Ok(used.client.clone()))?;
     let scratch = TemporaryDirectory::create_in(client.scratch_dir()).map_err(vmroot::Error::from)?;
@@ -82,13 +85,60 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     report_end(&ended)
 }
 
+/// Opens the kernel, or says where to get one.
+fn open_kernel(path: Option<&Path>) -> anyhow::Result<Kernel> {
+    let Some(path) = path else {
+        return Err(UsageError(format!("boot needs a kernel: --kernel FILE. {}", where_kernels_are())).into());
+    };
+    if matches!(path.try_exists(), Ok(false)) {
+        let missing = io::Error::new(io::ErrorKind::NotFound, "no such kernel");
+        return Err(missing).with_context(|| format!("{}: no such kernel. {}", path.display(), where_kernels_are()));
+    }
+    Ok(Kernel::open(path).map_err(vmroot::Error::from)?)
+}
+
+/// Returns a sentence about kernels that a user can get.
+fn where_kernels_are() -> String {
+    let own = rustix::system::uname().release().to_string_lossy().into_owned();
+    let own = Path::new("/boot").join(format!("vmlinuz-{own}"));
+    let here = match own.is_file() {
+        true => format!("this machine's is {}; ", own.display()),
+        false => String::new(),
+    };
+    format!(
+        "Any kernel of a distribution works: {here}the package linux-image-cloud-amd64 or linux-image-cloud-arm64 of \
+         Debian, unpacked with `dpkg-deb -x`, has one with its modules, and `cargo xtask guests` fetches both into \
+         target/guest of vmroot's sources"
+    )
+}
+
+/// Opens an image's root with the init and its config on top.
+fn open_root(
+    context: &Context,
+    image: &str,
+    options: &BootArguments,
+    kernel: &Kernel,
+    init: &Init,
+    interactive: bool,
+    empty_directory: &Path,
+) -> anyhow::Result<OpenedRoot> {
+    if let Some(platform) = context.requested_platform() {
+        check_architecture(kernel, &platform.architecture)?;
+    }
+    let context = context.with_default_platform(Platform::linux(kernel.architecture.image_name())?);
+    let opened = context.open(image)?;
+    check_architecture(kernel, &opened.unresolved_config().architecture)?;
+    let top = build_top(options, &opened, init, interactive, empty_directory)?;
+    context.put_on_top(opened, &top)
+}
+
 fn guest_options<'a>(
     options: &BootArguments,
     kernel: &'a Kernel,
     modules: Option<&'a ModuleTree>,
     init: &'a Init,
 ) -> GuestOptions<'a> {
-    let via = options.via.into();
+    let via = options.via.unwrap_or(Form::ErofsMeta).into();
     GuestOptions {
         modules,
         acceleration: options.accel.into(),
@@ -117,18 +167,36 @@ fn report_end(ended: &GuestExit) -> anyhow::Result<()> {
     }
 }
 
-/// Opens the modules of `--modules`, or those of the kernel's version beside the kernel or on this machine.
-fn find_modules(named: Option<&Path>, kernel: &Kernel) -> anyhow::Result<Option<ModuleTree>> {
+/// Opens the modules of `--modules`, or those of the kernel's version beside the kernel or on this machine. Without
+/// any, a note says what that means.
+fn find_modules(options: &BootArguments, kernel: &Kernel) -> anyhow::Result<Option<ModuleTree>> {
     let version = kernel.version.as_deref();
-    if let Some(directory) = named {
-        return Ok(Some(ModuleTree::open(directory, version).map_err(vmroot::Error::from)?));
+    match options.modules.as_deref() {
+        Some(none) if none == Path::new("none") => return Ok(None),
+        Some(directory) => return Ok(Some(ModuleTree::open(directory, version).map_err(vmroot::Error::from)?)),
+        None => {}
     }
-    let Some(version) = version else { return Ok(None) };
     let beside = fs::canonicalize(&kernel.path).ok().and_then(|path| Some(path.parent()?.parent()?.to_owned()));
-    let roots = beside.into_iter().chain([PathBuf::from("/")]);
-    let trees = roots.map(|root| root.join("lib/modules").join(version)).filter(|tree| tree.is_dir());
-    let mut trees = trees.filter_map(|tree| ModuleTree::open(&tree, Some(version)).ok());
-    Ok(trees.next().inspect(|tree| tracing::info!("modules of {}", tree.directory().display())))
+    let roots: Vec<PathBuf> =
+        beside.into_iter().chain([PathBuf::from("/")]).map(|root| root.join("lib/modules")).collect();
+    let trees = version.into_iter().flat_map(|version| roots.iter().map(move |root| root.join(version)));
+    let mut trees = trees.filter(|tree| tree.is_dir()).filter_map(|tree| ModuleTree::open(&tree, version).ok());
+    if let Some(tree) = trees.next() {
+        tracing::info!("modules of {}", tree.directory().display());
+        return Ok(Some(tree));
+    }
+    // The kernel itself unpacks an archive.
+    if options.via != Some(Form::Cpio) {
+        let kernel = version.map_or_else(|| kernel.path.display().to_string(), |version| format!("Linux {version}"));
+        let mut searched: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+        searched.dedup();
+        output::print_note(&format!(
+            "no modules of {kernel} in {}: it must have the drivers of its disk and root built in; --modules DIR names \
+             its modules, --modules none omits this note",
+            searched.join(" or ")
+        ));
+    }
+    Ok(None)
 }
 
 fn check_architecture(kernel: &Kernel, image: &str) -> anyhow::Result<()> {
@@ -228,8 +296,7 @@ fn build_top(
 }
 
 fn missing_mountpoints(root: &ContainerFs) -> impl Iterator<Item = (&'static str, u32)> {
-    let mountpoints = [("dev", 0o755), ("proc", 0o755), ("run", 0o755), ("sys", 0o755), ("tmp", 0o1777)];
-    mountpoints.into_iter().filter(|(name, _)| root.lookup(InodeId::ROOT, name.as_bytes()).is_err())
+    MOUNTPOINTS.into_iter().filter(|(name, _)| root.lookup(InodeId::ROOT, name.as_bytes()).is_err())
 }
 
 /// Returns how the init runs the command.

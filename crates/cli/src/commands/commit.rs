@@ -1,5 +1,6 @@
 //! `commit`.
 
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +27,11 @@ pub(crate) fn commit(
         (Some(path), _) if path == Path::new("-") => {
             CommitLayer::Reader(NewLayer { name: "standard input".to_owned(), reader: Box::new(std::io::stdin()) })
         }
+        (Some(path), _) if is_forgotten_tag(path) => {
+            let name = path.display();
+            let text = format!("{name}: no such tar; -t {name} gives the new image this name");
+            return Err(io::Error::new(io::ErrorKind::NotFound, text).into());
+        }
         (Some(path), _) => CommitLayer::Tar(path.to_owned()),
         (None, Some(directory)) if options.userxattr => CommitLayer::Upper(directory.clone(), Marks::UserXattr),
         (None, Some(directory)) => CommitLayer::Upper(directory.clone(), Marks::Upper),
@@ -41,6 +47,13 @@ pub(crate) fn commit(
     let progress = StoreProgress::of_work(Action::Unpack, "a layer");
     let image = client.with_progress(progress).commit(&parent, layer, &commit)?;
     print_image(context, &image)
+}
+
+/// Returns whether the second operand is a name, as `docker commit` takes it, and not a file.
+fn is_forgotten_tag(path: &Path) -> bool {
+    let is_name = path.to_str().is_some_and(|text| Reference::parse(text).is_ok());
+    // `layer.tar.gz` can be a name as well.
+    is_name && path.to_str().is_some_and(|text| text.contains(':') || !text.contains('.')) && !path.exists()
 }
 
 fn commit_options(options: &CommitArguments) -> anyhow::Result<CommitOptions> {

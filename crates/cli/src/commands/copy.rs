@@ -60,16 +60,9 @@ pub(crate) fn create_digest_file(path: Option<&Path>, transfer: &TransferArgumen
     Ok(Some(File::create(path).with_context(|| format!("--digestfile {}", path.display()))?))
 }
 
-/// Parses a name with a transport. Without one, the error lists the transports.
+/// Parses a name with a transport.
 pub(crate) fn parse_name(name: &str) -> anyhow::Result<ImageName> {
-    ImageName::parse(name).map_err(|error| {
-        let hint = if ImageName::has_transport(name) {
-            String::new()
-        } else {
-            "; expected TRANSPORT:DETAILS, such as docker://NAME, oci:DIR:TAG or vmroot:IMAGE".to_owned()
-        };
-        UsageError(format!("{error}{hint}")).into()
-    })
+    Ok(ImageName::parse(name).map_err(vmroot::Error::from)?)
 }
 
 /// Returns the options of the library.

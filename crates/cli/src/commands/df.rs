@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
-use vmroot::{Area, Digest, ImageSpace, LayerSpace, RootSpace, SpaceUsage, Usage};
+use vmroot::{Area, Client, Digest, ImageSpace, LayerSpace, RootSpace, SpaceUsage, Usage};
 
 use crate::context::Context;
 use crate::docker_format::{align_rows, human_size, parse_time, short_id, since};
@@ -20,7 +20,9 @@ pub(crate) fn df(context: &Context, names: &[String], all: bool) -> anyhow::Resu
 
 /// Prints the disk usage of the areas of the cache.
 fn areas(context: &Context) -> anyhow::Result<()> {
-    let usage = context.client()?.usage()?;
+    let client = context.client()?;
+    note_shared_caches(&client);
+    let usage = client.usage()?;
     if context.json() {
         return Ok(output::print_json(&usage_json(&usage))?);
     }
@@ -49,9 +51,18 @@ fn named_areas(usage: &Usage) -> [(&'static str, Area); 6] {
     ]
 }
 
+/// Notes that shared caches are not counted.
+fn note_shared_caches(client: &Client) {
+    for shared in client.shared_caches() {
+        let shared = shared.display();
+        output::print_note(&format!("the shared cache {shared} is not counted; `vmroot df --cache {shared}` does"));
+    }
+}
+
 /// Prints the disk usage of all images, layers and roots.
 fn all_images(context: &Context) -> anyhow::Result<()> {
     let client = context.client()?;
+    note_shared_caches(&client);
     let (space, usage) = (client.space()?, client.usage()?);
     if context.json() {
         let mut object = as_object(usage_json(&usage));
@@ -73,7 +84,15 @@ fn some_images(context: &Context, names: &[String]) -> anyhow::Result<()> {
     let client = context.client()?;
     let mut ids: Vec<Digest> = Vec::new();
     for name in names {
-        let id = *client.find(name, context.requested_platform())?.id();
+        let image = client.find(name, context.requested_platform())?;
+        if let Some(shared) = &image.record().shared_cache {
+            let shared = shared.display();
+            output::print_note(&format!(
+                "{name} takes no space here: it is in the shared cache {shared}; `vmroot df --cache {shared} {name}` \
+                 prints its space there"
+            ));
+        }
+        let id = *image.id();
         if !ids.contains(&id) {
             ids.push(id);
         }

@@ -196,7 +196,7 @@ fn write(
 }
 
 /// Opens the output of a format that is written sequentially. `-` is standard output.
-fn open_stream(out: &Path) -> vmroot::Result<OutputFile> {
+pub(super) fn open_stream(out: &Path) -> vmroot::Result<OutputFile> {
     if out != Path::new("-") {
         return Ok(OutputFile::create(out)?);
     }
@@ -233,19 +233,25 @@ fn print_report(
         return Ok(());
     }
     report.omissions.append(above);
+    Ok(output::print_json(&report_json(out, &report))?)
+}
+
+/// Returns the JSON of a report about writing `out`.
+pub(super) fn report_json(out: &Path, report: &Report) -> serde_json::Value {
     let listed = report.omissions.listed.iter().map(|one| {
         let (path, why) = (one.path.to_string_lossy(), one.why.to_string());
         let xattr = if let Omitted::Xattr(name) = &one.what { Some(name.to_string()) } else { None };
         json!({ "path": path, "what": one.what.to_string(), "xattr": xattr, "why": why })
     });
     let files = report.files.iter().map(|file| file.to_string_lossy());
-    Ok(output::print_json(&json!({
+    json!({
+        "output": out.display().to_string(),
         "bytes": report.bytes,
         "files": files.collect::<Vec<_>>(),
         "omissions": listed.collect::<Vec<_>>(),
         "total": report.omissions.total,
         "cutTimes": report.omissions.cut_times,
-    }))?)
+    })
 }
 
 /// Writes how to run the image to a file.

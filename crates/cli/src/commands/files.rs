@@ -6,43 +6,113 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use vmroot::{ContainerFs, InodeId, InodeKind, Stat, Timestamp, Top};
+use vmroot::{ContainerFs, InodeId, InodeKind, RootError, Stat, Timestamp, Top};
 
+use crate::args::LsArguments;
 use crate::context::Context;
-use crate::output;
+use crate::exit::{AlreadyReported, report_operand};
+use crate::{output, times};
 
-/// Lists a directory, one name on each line.
-pub(crate) fn list(context: &Context, image: &str, path: &Path, long: bool, recursive: bool) -> anyhow::Result<()> {
-    let opened = context.root(image, &Top::default())?;
+/// A path as it is printed, and its inode.
+type Row = (Vec<u8>, InodeId);
+
+/// Lists directories and files, one name on each line. Of several, the files come first, and each directory has a heading.
+pub(crate) fn list(context: &Context, arguments: &LsArguments) -> anyhow::Result<()> {
+    let opened = context.root(&arguments.image, &Top::default())?;
     let root = &opened.root;
-    let resolved = root.resolve_path(path.as_os_str().as_bytes())?;
-    let rows = if root.stat(resolved.ino).kind != InodeKind::Directory {
-        vec![(path.as_os_str().as_bytes().to_vec(), resolved.ino)]
-    } else if recursive {
-        paths_below(root, resolved.ino)?
-    } else {
-        root.readdir(resolved.ino, 0)?.map(|entry| (entry.name.to_vec(), entry.ino)).collect()
-    };
-    if context.json() {
-        let objects = rows.iter().map(|(name, ino)| stat_json(root, name, *ino));
-        return Ok(output::print_json(&objects.collect())?);
-    }
-    let mut lines = output::Lines::new();
-    for (name, ino) in rows {
-        match (long, root.readlink(ino)) {
-            (false, _) => lines.print(name)?,
-            (true, Ok(target)) => {
-                lines.print([format_long(&root.stat(ino)).as_bytes(), b" ", &name, b" -> ", target].concat())?;
+    let is_single = arguments.paths.len() == 1;
+    let mut code = 0;
+    let (mut files, mut directories) = (Vec::new(), Vec::new());
+    for path in &arguments.paths {
+        let path = path.as_os_str().as_bytes();
+        match root.resolve_path(path) {
+            Err(error) if is_single => return Err(error.into()),
+            Err(error) => code = report_operand(&error.into(), "ls"),
+            Ok(found) if root.stat(found.ino).kind == InodeKind::Directory && !arguments.directory => {
+                directories.push((path.to_vec(), found.ino));
             }
-            (true, Err(_)) => lines.print([format_long(&root.stat(ino)).as_bytes(), b" ", &name].concat())?,
+            Ok(found) => files.push((path.to_vec(), found.ino)),
         }
+    }
+    match (context.json(), is_single) {
+        (true, _) => print_list_json(root, files, &directories, arguments)?,
+        (false, true) => {
+            let rows = match directories.first() {
+                Some((_, directory)) => entries(root, *directory, arguments)?,
+                None => files,
+            };
+            let mut lines = output::Lines::new();
+            print_rows(&mut lines, root, &rows, arguments)?;
+            lines.finish()?;
+        }
+        (false, false) => print_list(root, &files, &directories, arguments)?,
+    }
+    if code == 0 { Ok(()) } else { Err(AlreadyReported(code).into()) }
+}
+
+/// Prints several files and directories as ls(1) does.
+fn print_list(root: &ContainerFs, files: &[Row], directories: &[Row], arguments: &LsArguments) -> anyhow::Result<()> {
+    let mut lines = output::Lines::new();
+    print_rows(&mut lines, root, files, arguments)?;
+    for (position, (path, directory)) in directories.iter().enumerate() {
+        if position > 0 || !files.is_empty() {
+            lines.print("")?;
+        }
+        lines.print([path, &b":"[..]].concat())?;
+        print_rows(&mut lines, root, &entries(root, *directory, arguments)?, arguments)?;
     }
     Ok(lines.finish()?)
 }
 
+/// Prints files and the entries of directories as one array. With several operands, the paths begin with them.
+fn print_list_json(
+    root: &ContainerFs,
+    files: Vec<Row>,
+    directories: &[Row],
+    arguments: &LsArguments,
+) -> anyhow::Result<()> {
+    let mut rows = files;
+    for (path, directory) in directories {
+        let below = |name: Vec<u8>| match arguments.paths.len() {
+            1 => name,
+            _ if path.ends_with(b"/") => [&path[..], &name].concat(),
+            _ => [&path[..], &name].join(&b'/'),
+        };
+        rows.extend(entries(root, *directory, arguments)?.into_iter().map(|(name, ino)| (below(name), ino)));
+    }
+    let objects = rows.iter().map(|(name, ino)| stat_json(root, name, *ino));
+    Ok(output::print_json(&objects.collect())?)
+}
+
+/// Returns the entries of a directory, or with `--recursive` every path below it.
+fn entries(root: &ContainerFs, directory: InodeId, arguments: &LsArguments) -> anyhow::Result<Vec<Row>> {
+    match arguments.recursive {
+        true => paths_below(root, directory),
+        false => Ok(root.readdir(directory, 0)?.map(|entry| (entry.name.to_vec(), entry.ino)).collect()),
+    }
+}
+
+fn print_rows(
+    lines: &mut output::Lines,
+    root: &ContainerFs,
+    rows: &[Row],
+    arguments: &LsArguments,
+) -> anyhow::Result<()> {
+    for (name, ino) in rows {
+        match (arguments.long, root.readlink(*ino)) {
+            (false, _) => lines.print(name)?,
+            (true, Ok(target)) => {
+                lines.print([format_long(&root.stat(*ino)).as_bytes(), b" ", name, b" -> ", target].concat())?;
+            }
+            (true, Err(_)) => lines.print([format_long(&root.stat(*ino)).as_bytes(), b" ", name].concat())?,
+        }
+    }
+    Ok(())
+}
+
 /// Returns every path below a directory, relative to it, parents first.
-fn paths_below(root: &ContainerFs, directory: InodeId) -> anyhow::Result<Vec<(Vec<u8>, InodeId)>> {
-    let mut rows: Vec<(Vec<u8>, InodeId)> = Vec::new();
+fn paths_below(root: &ContainerFs, directory: InodeId) -> anyhow::Result<Vec<Row>> {
+    let mut rows: Vec<Row> = Vec::new();
     let mut open = vec![(directory, 0, Vec::new())];
     while let Some((directory, cookie, path)) = open.pop() {
         let Some(entry) = root.readdir(directory, cookie)?.next() else { continue };
@@ -87,39 +157,68 @@ pub(crate) fn stat(context: &Context, image: &str, path: &Path, dereference: boo
     Ok(())
 }
 
-/// Prints files.
+/// Prints files. One that cannot be read does not keep others from being printed.
 pub(crate) fn cat(context: &Context, image: &str, paths: &[PathBuf]) -> anyhow::Result<()> {
     let opened = context.root(image, &Top::default())?;
     let mut out = output::stdout();
-    let mut buffer = vec![0; 1 << 20];
+    let mut code = 0;
     for path in paths {
-        let ino = opened.root.resolve_path(path.as_os_str().as_bytes())?.ino;
-        let mut offset = 0;
-        loop {
-            let read = opened.root.read_at(ino, offset, &mut buffer);
-            let count = read.with_context(|| path.display().to_string())?;
-            if count == 0 {
-                break;
+        match cat_file(&opened.root, path, &mut out) {
+            Err(error) if paths.len() > 1 && !error.is::<std::io::Error>() => {
+                out.flush()?;
+                code = report_operand(&error);
             }
-            out.write_all(&buffer[..count])?;
-            offset += count as u64;
+            result => result?,
         }
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    if code == 0 { Ok(()) } else { Err(AlreadyReported(code).into()) }
+}
+
+fn cat_file(root: &ContainerFs, path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+    let bytes = path.as_os_str().as_bytes();
+    let ino = root.resolve_path(bytes)?.ino;
+    if root.stat(ino).kind == InodeKind::Directory {
+        return Err(RootError::IsADirectory(bytes.into()).into());
+    }
+    let mut buffer = vec![0; 1 << 20];
+    let mut offset = 0;
+    loop {
+        let count = root.read_at(ino, offset, &mut buffer).with_context(|| path.display().to_string())?;
+        if count == 0 {
+            return Ok(());
+        }
+        out.write_all(&buffer[..count])?;
+        offset += count as u64;
+    }
 }
 
 /// Prints the target of a symbolic link.
 pub(crate) fn readlink(context: &Context, image: &str, path: &Path) -> anyhow::Result<()> {
     let opened = context.root(image, &Top::default())?;
-    let resolved = opened.root.resolve_link(path.as_os_str().as_bytes())?;
-    let target = opened.root.readlink(resolved.ino).with_context(|| path.display().to_string())?;
+    let bytes = path.as_os_str().as_bytes();
+    let resolved = opened.root.resolve_link(bytes)?;
+    let target = opened.root.readlink(resolved.ino).map_err(|_| RootError::NotALink(bytes.into()))?;
+    if context.json() {
+        return Ok(output::print_json(
+            &json!({"path": bytes_to_text(&resolved.path), "target": bytes_to_text(target)}),
+        )?);
+    }
     Ok(output::print_line(target)?)
 }
 
 /// Prints a path with all symbolic links resolved.
 pub(crate) fn resolve(context: &Context, image: &str, path: &Path) -> anyhow::Result<()> {
     let opened = context.root(image, &Top::default())?;
-    Ok(output::print_line(opened.root.resolve_path(path.as_os_str().as_bytes())?.path)?)
+    let asked = path.as_os_str().as_bytes();
+    let resolved = opened.root.resolve_path(asked)?;
+    if context.json() {
+        let kind = kind_name(opened.root.stat(resolved.ino).kind);
+        return Ok(output::print_json(
+            &json!({"path": bytes_to_text(asked), "resolved": bytes_to_text(&resolved.path), "type": kind}),
+        )?);
+    }
+    Ok(output::print_line(resolved.path)?)
 }
 
 fn stat_json(root: &ContainerFs, path: &[u8], ino: InodeId) -> Value {
@@ -140,7 +239,8 @@ pub(super) fn attributes_json(root: &ContainerFs, ino: InodeId) -> Value {
         "size": stat.size,
         "nlink": stat.nlink,
         "inode": stat.ino.0,
-        "mtime": {"seconds": stat.mtime.seconds, "nanoseconds": stat.mtime.nanoseconds},
+        "mtime": times::rfc3339(stat.mtime.seconds, stat.mtime.nanoseconds),
+        "mtimeSeconds": stat.mtime.seconds,
         "device": matches!(stat.kind, InodeKind::Character | InodeKind::Block)
             .then(|| stat.device.to_string()),
         "target": root.readlink(ino).ok().map(bytes_to_text),
@@ -167,8 +267,9 @@ pub(super) fn kind_name(kind: InodeKind) -> &'static str {
     }
 }
 
+/// Returns a time with nanoseconds, as `stat` prints it.
 fn format_time(time: Timestamp) -> String {
-    format!("{}.{:09}", time.seconds, time.nanoseconds)
+    format!("{}.{:09} UTC", times::readable(time.seconds), time.nanoseconds)
 }
 
 /// Formats attributes as `ls -ln` does, with numeric owners.
@@ -176,7 +277,7 @@ fn format_long(stat: &Stat) -> String {
     let device = matches!(stat.kind, InodeKind::Character | InodeKind::Block);
     let size = if device { format!("{}, {}", stat.device.major, stat.device.minor) } else { stat.size.to_string() };
     let (mode, links, uid, gid) = (format_mode(stat), stat.nlink, stat.uid, stat.gid);
-    format!("{mode} {links:>4} {uid:>5} {gid:>5} {size:>10} {:>20}", format_time(stat.mtime))
+    format!("{mode} {links:>4} {uid:>5} {gid:>5} {size:>10} {}", times::readable(stat.mtime.seconds))
 }
 
 fn format_mode(stat: &Stat) -> String {

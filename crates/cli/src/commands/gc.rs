@@ -5,13 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use vmroot::{CollectOptions, Collection, Holder, KeptImage, Reason, Record, RemovedImage};
 
-use super::lease::seconds;
 use super::remove::list;
 use crate::args::GcArguments;
 use crate::context::Context;
 use crate::display::Action;
 use crate::progress::StoreProgress;
-use crate::{human, output};
+use crate::{human, output, times};
 
 /// Removes the images that the options select, and the files that no image needs.
 pub(crate) fn collect(context: &Context, arguments: &GcArguments) -> anyhow::Result<()> {
@@ -99,7 +98,7 @@ fn to_json(collected: &Collection, dry_run: bool) -> Value {
             "id": image.id,
             "references": references(&image.records),
             "reason": reason_name(image.reason),
-            "lastUsed": image.last_used,
+            "lastUsed": times::rfc3339_of_seconds(image.last_used),
         })
     };
     let kept = |image: &KeptImage| {
@@ -127,15 +126,17 @@ fn reason_name(reason: Reason) -> &'static str {
     }
 }
 
-fn holder_json(holder: &Holder) -> Value {
+pub(super) fn holder_json(holder: &Holder) -> Value {
     match holder {
         Holder::Process { pid, purpose, since } => {
-            json!({ "kind": "process", "pid": pid, "purpose": purpose, "since": seconds(*since) })
+            json!({ "kind": "process", "pid": pid, "purpose": purpose, "since": times::rfc3339_of(*since) })
         }
         Holder::Mount { mountpoint, since } => {
-            json!({ "kind": "mount", "mountpoint": mountpoint.display().to_string(), "since": seconds(*since) })
+            json!({ "kind": "mount", "mountpoint": mountpoint.display().to_string(), "since": times::rfc3339_of(*since) })
         }
-        Holder::Lease { id, expires } => json!({ "kind": "lease", "id": id, "expires": expires.map(seconds) }),
+        Holder::Lease { id, expires } => {
+            json!({ "kind": "lease", "id": id, "expires": expires.and_then(times::rfc3339_of) })
+        }
         Holder::Child { id, name } => json!({ "kind": "image", "id": id, "reference": name }),
         other => json!({ "kind": other.to_string() }),
     }

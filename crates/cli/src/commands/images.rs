@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use vmroot::go_template::{Field, Struct, Type};
+use vmroot::go_template::{Field, Struct, Time, Type};
 use vmroot::{Description, ImageFilter, ImageName, Record, Reference, RuntimeConfig};
 
 use crate::args::ImagesArguments;
 use crate::context::Context;
 use crate::docker_format::{ago, format_rows, human_size, parse_time, short_id};
 use crate::exit::UsageError;
-use crate::output;
+use crate::{output, times};
 
 /// The text of a field without a value.
 const NONE: &str = "<none>";
@@ -131,7 +131,14 @@ fn print_formatted(images: &[Arc<Record>], arguments: &ImagesArguments, format: 
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let rows: Vec<Value> = images.iter().map(|record| fields(record, arguments, now)).collect();
-    let invalid = |error: vmroot::go_template::Error| UsageError(format!("--format: {error}"));
+    let invalid = |error: vmroot::go_template::Error| {
+        let names: Vec<&str> = HEADERS.iter().map(|(name, _)| *name).collect();
+        let hint = match error.to_string().contains("can't evaluate field") {
+            true => format!("; the fields are {}", names.join(", ")),
+            false => String::new(),
+        };
+        UsageError(format!("--format: {error}{hint}"))
+    };
     Ok(output::print_text(&format_rows(&format, &rows, &row_type(), &HEADERS).map_err(invalid)?)?)
 }
 
@@ -189,7 +196,7 @@ fn summary_json(record: &Record) -> Value {
         "digest": record.digest,
         "platform": record.platform.to_string(),
         "size": size(record),
-        "pulled": record.pulled,
+        "pulled": times::rfc3339_of_seconds(record.pulled),
         "created": record.created,
         "sharedCache": record.shared_cache.as_ref().map(|directory| directory.display().to_string()),
     })
@@ -252,7 +259,7 @@ fn print_description(description: &Description) -> anyhow::Result<()> {
         ("reference", description.reference.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("digest", description.digest.to_string()),
         ("platform", description.platform.to_string()),
-        ("created", description.config.created().unwrap_or_default().to_owned()),
+        ("created", description.config.created().map(readable_time).unwrap_or_default()),
         ("size", format!("{} in {} layers", output::format_bytes(total), layers.len())),
         ("entrypoint", container.entrypoint.join(" ")),
         ("cmd", container.cmd.join(" ")),
@@ -269,6 +276,11 @@ fn print_description(description: &Description) -> anyhow::Result<()> {
         output::print_line(format!("{key:12} {value}"))?;
     }
     Ok(())
+}
+
+/// Returns a time of a config for people, or its text if it is none.
+fn readable_time(text: &str) -> String {
+    Time::parse(text).map_or_else(|| text.to_owned(), |time| format!("{} UTC", times::readable(time.unix())))
 }
 
 /// Prints how to run an image, in the form of `config.json`.

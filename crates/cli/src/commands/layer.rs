@@ -33,7 +33,8 @@ fn index(context: &Context, tar: &Path, directory: &Path) -> anyhow::Result<()> 
     let new_directory = NewDirectory::create(directory).with_context(|| directory.display().to_string())?;
     let source = CancellableReader { source, cancel: context.cancel() };
     let built = build(pipelined(source, &context.limits()), directory, &context.build_options())
-        .map_err(vmroot::Error::from)?;
+        .map_err(vmroot::Error::from)
+        .with_context(|| tar.display().to_string())?;
     let (diff_id, bytes, contents) = (built.diff_id, built.index_length, built.contents_length);
     built.publish().map_err(vmroot::Error::from)?;
     new_directory.keep();

@@ -8,7 +8,7 @@ use vmroot::{Lease, LeasedImage};
 
 use crate::args::LeaseCommand;
 use crate::context::Context;
-use crate::output;
+use crate::{output, times};
 
 /// Creates, lists or releases leases.
 pub(crate) fn lease(context: &Context, command: LeaseCommand) -> anyhow::Result<()> {
@@ -17,7 +17,11 @@ pub(crate) fn lease(context: &Context, command: LeaseCommand) -> anyhow::Result<
         LeaseCommand::List => list(context),
         LeaseCommand::Release { ids } => {
             let client = context.client()?;
-            ids.iter().try_for_each(|id| Ok(client.release_lease(id)?))
+            ids.iter().try_for_each(|id| client.release_lease(id))?;
+            match context.json() {
+                true => Ok(output::print_json(&json!(ids))?),
+                false => Ok(()),
+            }
         }
     }
 }
@@ -68,13 +72,8 @@ fn to_json(lease: &Lease) -> Value {
         |image: &LeasedImage| json!({ "id": image.id, "reference": image.reference, "platform": image.platform });
     json!({
         "id": lease.id,
-        "created": lease.created,
-        "expires": lease.expires,
+        "created": times::rfc3339_of_seconds(lease.created),
+        "expires": lease.expires.and_then(times::rfc3339_of_seconds),
         "images": lease.images.iter().map(image).collect::<Vec<_>>(),
     })
-}
-
-/// Returns the seconds since the Unix epoch.
-pub(super) fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,21 +1,18 @@
-//! `mount` and `umount`.
+//! `mount`: mounts a root.
 
 mod active;
 mod detached;
 mod log;
+mod place;
 
-use std::io;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, bail};
-use rustix::io::Errno;
-use rustix::mount::UnmountFlags;
 use vmroot::kernel_mount::MountAt;
 
 use crate::args::MountArguments;
 use crate::context::Context;
-use crate::exit::AlreadyReported;
+use crate::mounts::VmrootMount;
 use crate::{output, signals};
 use active::ActiveMount;
 use log::Log;
@@ -27,12 +24,22 @@ pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &
         bail!("{}: a mount here would hide all files of this machine; name another directory", directory.display());
     }
     if options.detach && !detached::is_background_process() {
-        return detached::start();
+        detached::start()?;
+        return print(context, directory);
     }
     if detached::is_background_process() {
         detached::start_session();
     }
-    let mount = ActiveMount::new(context, image, directory, options)?;
+    let place = place::prepare(directory, options)?;
+    let (mount, record) = ActiveMount::new(context, image, directory, options)?;
+    place.keep();
+    let written = MountAt::find(directory).map_err(Into::into).and_then(|at| match at {
+        Some(at) => record.write(context, &at),
+        None => Ok(()),
+    });
+    if let Err(error) = written {
+        output::print_note(&format!("`vmroot mounts` will show less of this mount: {error:#}"));
+    }
     if detached::is_background_process() && !mount.needs_process() {
         return detached::report_ready(None);
     }
@@ -44,6 +51,7 @@ pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &
         Err(error) => output::print_error(&vmroot::with_causes(&error)),
     })?;
     if !detached::is_background_process() {
+        print(context, directory)?;
         return Ok(mount.wait()?);
     }
     let log = Log::create(options.log.as_deref(), context.scratch())?;
@@ -55,34 +63,12 @@ pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &
     Ok(())
 }
 
-/// Unmounts a mount of vmroot, with umount(2) or, without the permission for it, with `fusermount3`.
-///
-/// The mount is checked first. In the microseconds before umount(2), which takes a path, a privileged user could
-/// replace it by another mount. Holding a descriptor of the checked mount would not help: the kernel would report it as
-/// busy.
-pub(crate) fn unmount(directory: &Path) -> anyhow::Result<()> {
-    let named = || directory.display().to_string();
-    let Some(mount) = MountAt::find(directory).with_context(named)? else {
-        bail!("{}: nothing is mounted there", directory.display());
-    };
-    let mountpoint = &mount.mountpoint;
-    if !mount.is_ours() {
-        let (form, source) = (mount.form.display(), mount.source.display());
-        bail!("{}: not a mount of vmroot, but {form}, {source}; umount(8) unmounts it", mountpoint.display());
+/// With `--json`, prints the mount on a directory as `mounts` does.
+fn print(context: &Context, directory: &Path) -> anyhow::Result<()> {
+    if !context.json() {
+        return Ok(());
     }
-    match rustix::mount::unmount(mountpoint, UnmountFlags::NOFOLLOW) {
-        Ok(()) => Ok(()),
-        Err(Errno::PERM) => {
-            let mut command = Command::new("fusermount3");
-            let status = match command.args(["-u", "--"]).arg(mountpoint).status() {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    bail!("only root may unmount without fusermount3, which is not installed (package fuse3)")
-                }
-                status => status.context("starting fusermount3")?,
-            };
-            // fusermount3 has printed its error.
-            if status.success() { Ok(()) } else { Err(AlreadyReported(1).into()) }
-        }
-        Err(error) => Err(io::Error::from(error)).with_context(named),
-    }
+    let mount = VmrootMount::at(context, directory)?;
+    let mount = mount.with_context(|| format!("{}: the mount has ended already", directory.display()))?;
+    Ok(output::print_json(&mount.to_json())?)
 }

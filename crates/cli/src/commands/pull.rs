@@ -1,7 +1,7 @@
 //! `pull`.
 
-use serde_json::json;
-use vmroot::Image;
+use serde_json::{Value, json};
+use vmroot::{Client, Image};
 
 use crate::args::Pull;
 use crate::context::Context;
@@ -11,24 +11,47 @@ use crate::short_names::ChosenName;
 /// Pulls images and prints their ids.
 pub(crate) fn pull(context: &Context, references: &[String]) -> anyhow::Result<()> {
     let client = context.client()?;
-    for reference in references {
-        let chosen = ChosenName::ask(&client, reference, &context.cancel())?;
-        let pulling = client.with_progress(context.progress());
-        let image = pulling.pull_with(&chosen.name, &context.pull_options(Pull::Always))?;
-        chosen.record(&client);
-        context.note_platform(reference, &image.record().platform);
-        print_image(context, &image)?;
+    let mut pulled = Vec::new();
+    let result = references.iter().try_for_each(|reference| {
+        let image = pull_one(context, &client, reference)?;
+        match context.json() {
+            true => pulled.push(image_json(&image)),
+            false => output::print_line(image.id().to_string())?,
+        }
+        Ok(())
+    });
+    // After an error, the images before it are here too.
+    if context.json() && (result.is_ok() || !pulled.is_empty()) {
+        output::print_one_or_list(pulled, references.len())?;
     }
-    Ok(())
+    result
+}
+
+fn pull_one(context: &Context, client: &Client, reference: &str) -> anyhow::Result<Image> {
+    let chosen = ChosenName::ask(client, reference, &context.cancel())?;
+    let pulling = client.with_progress(context.progress());
+    let image = pulling.pull_with(&chosen.name, &context.pull_options(Pull::Always))?;
+    chosen.record(client);
+    context.note_platform(reference, &image.record().platform);
+    Ok(image)
 }
 
 /// Prints the id of a new image.
 pub(super) fn print_image(context: &Context, image: &Image) -> anyhow::Result<()> {
     if context.json() {
-        let reference = image.record().reference.as_ref().map(ToString::to_string);
-        output::print_json(&json!({"id": image.id(), "reference": reference, "digest": image.record().digest}))?;
+        output::print_json(&image_json(image))?;
     } else {
         output::print_line(image.id().to_string())?;
     }
     Ok(())
+}
+
+fn image_json(image: &Image) -> Value {
+    let record = image.record();
+    json!({
+        "id": image.id(),
+        "reference": record.reference.as_ref().map(ToString::to_string),
+        "digest": record.digest,
+        "platform": record.platform.to_string(),
+    })
 }

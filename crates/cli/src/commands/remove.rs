@@ -1,49 +1,66 @@
 //! `rm`: removes names of images.
 
+use serde_json::{Value, json};
 use vmroot::{Client, Holder, Image, ImageName, Record};
 
+use super::gc::holder_json;
 use crate::context::Context;
 use crate::output;
 
 /// Removes the records of images. Without `force`, an image that something needs keeps its last name.
 pub(crate) fn remove(context: &Context, names: &[String], force: bool) -> anyhow::Result<()> {
     let client = context.client()?;
-    for name in names {
-        let image = client.find(name, context.requested_platform())?;
-        context.note_platform(name, &image.record().platform);
-        let by_name = ImageName::has_transport(name)
-            || vmroot::Reference::parse(name).is_ok_and(|reference| {
-                image.record().reference.as_ref().is_some_and(|own| own.name() == reference.name())
-            });
-        let holders = match by_name && has_other_names(&client, &image)? {
-            // The image stays under its other names.
-            true => Vec::new(),
-            false => client.holders(&image)?,
-        };
-        if !holders.is_empty() && !force {
-            anyhow::bail!("{name} is in use by {}; `vmroot rm --force` removes it anyway", list(&holders));
-        }
-        let removed = if by_name { client.remove_name(&image) } else { client.remove(&image) }?;
-        for record in &removed.records {
-            output::print_line(record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string))?;
-        }
-        let same = removed.records.first().and_then(|record| Some(record.reference.as_ref()?.to_string()));
-        let same = same.and_then(|name| client.find(&name, Some(&removed.records[0].platform)).ok());
-        if let Some(directory) = same.and_then(|image| image.record().shared_cache.clone()) {
-            output::print_note(&format!("{name} is still in the shared cache {}", directory.display()));
-        }
-        if removed.still_named {
+    let mut all = Vec::new();
+    let result = names.iter().try_for_each(|name| remove_one(context, &client, name, force, &mut all));
+    // After an error, the images before it are removed too.
+    if context.json() && (result.is_ok() || !all.is_empty()) {
+        output::print_json(&all.into())?;
+    }
+    result
+}
+
+/// Removes one image or name, and prints what it removed, or adds it to `all` for JSON.
+fn remove_one(context: &Context, client: &Client, name: &str, force: bool, all: &mut Vec<Value>) -> anyhow::Result<()> {
+    let image = client.find(name, context.requested_platform())?;
+    context.note_platform(name, &image.record().platform);
+    let by_name = ImageName::has_transport(name)
+        || vmroot::Reference::parse(name)
+            .is_ok_and(|reference| image.record().reference.as_ref().is_some_and(|own| own.name() == reference.name()));
+    let holders = match by_name && has_other_names(client, &image)? {
+        // The image stays under its other names.
+        true => Vec::new(),
+        false => client.holders(&image)?,
+    };
+    if !holders.is_empty() && !force {
+        anyhow::bail!("{name} is in use by {}; `vmroot rm --force` removes it anyway", list(&holders));
+    }
+    let removed = if by_name { client.remove_name(&image) } else { client.remove(&image) }?;
+    let users: Vec<_> = holders.into_iter().filter(|holder| !matches!(holder, Holder::Child { .. })).collect();
+    for record in &removed.records {
+        if context.json() {
+            all.push(json!({
+                "reference": record.reference.as_ref().map(ToString::to_string),
+                "id": record.id(),
+                "platform": record.platform.to_string(),
+                "stillNamed": removed.still_named,
+                "heldBy": users.iter().map(holder_json).collect::<Vec<_>>(),
+            }));
             continue;
         }
-        let users: Vec<_> = holders.into_iter().filter(|holder| !matches!(holder, Holder::Child { .. })).collect();
-        if users.is_empty() {
-            output::print_note("`vmroot gc` frees the space that no image needs");
-        } else {
-            output::print_note(&format!(
-                "the files of {name} stay until they are no longer in use by {}",
-                list(&users)
-            ));
-        }
+        output::print_line(record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string))?;
+    }
+    let same = removed.records.first().and_then(|record| Some(record.reference.as_ref()?.to_string()));
+    let same = same.and_then(|name| client.find(&name, Some(&removed.records[0].platform)).ok());
+    if let Some(directory) = same.and_then(|image| image.record().shared_cache.clone()) {
+        output::print_note(&format!("{name} is still in the shared cache {}", directory.display()));
+    }
+    if removed.still_named {
+        return Ok(());
+    }
+    if users.is_empty() {
+        output::print_note("`vmroot gc` frees the space that no image needs");
+    } else {
+        output::print_note(&format!("the files of {name} stay until they are no longer in use by {}", list(&users)));
     }
     Ok(())
 }

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::Path;
 
 use bstr::ByteSlice as _;
-use clap::CommandFactory;
 
 use crate::args::Arguments;
 use crate::{manual, output};
@@ -13,7 +12,7 @@ use crate::{manual, output};
 pub(crate) fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
     // Into a buffer: generate() panics if it cannot write.
     let mut script = Vec::new();
-    let mut command = Arguments::command();
+    let mut command = Arguments::program();
     clap_complete::generate(shell, &mut command, "vmroot", &mut script);
     if shell == clap_complete::Shell::Fish {
         script = without_dotted_specs(&command, &script);
@@ -30,5 +29,5 @@ fn without_dotted_specs(command: &clap::Command, script: &[u8]) -> Vec<u8> {
 
 /// Writes the man pages to a directory, which is created if it is missing.
 pub(crate) fn man(directory: &Path) -> anyhow::Result<()> {
-    manual::write(Arguments::command(), directory)
+    manual::write(Arguments::program(), directory)
 }

@@ -1,13 +1,13 @@
 //! `sync`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use vmroot::copy::sync::{SYNC_LIST_LIMIT, SyncList, SyncRegistry, TagOrDigest};
 use vmroot::{Client, Copier, Reference, SyncDestination, SyncItem, SyncOptions, SyncSource, SyncTargets, with_causes};
 
@@ -51,6 +51,7 @@ pub(crate) fn sync(
         items: &items,
         digests,
         failures: Mutex::new(unlisted),
+        copied: Mutex::default(),
     };
     run.all()
 }
@@ -64,6 +65,8 @@ struct Run<'a> {
     items: &'a [(Client, SyncItem)],
     digests: Option<File>,
     failures: Mutex<Vec<anyhow::Error>>,
+    /// The copies in the order of the source, for JSON.
+    copied: Mutex<BTreeMap<usize, Value>>,
 }
 
 impl Run<'_> {
@@ -78,6 +81,10 @@ impl Run<'_> {
                 self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(error);
             })
         });
+        if self.context.json() {
+            let copied = std::mem::take(&mut *self.copied.lock().unwrap_or_else(PoisonError::into_inner));
+            output::print_json(&copied.into_values().collect())?;
+        }
         copied.map_err(vmroot::Error::from)?;
         self.context.cancel().check().map_err(vmroot::copy::Error::from).map_err(vmroot::Error::from)?;
         let mut failures = self.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -95,11 +102,26 @@ impl Run<'_> {
         Err(failures.swap_remove(0))
     }
 
+    /// Keeps the result of one copy for JSON. A dry run has no digest.
+    fn record(&self, position: usize, digest: Value, was_present: bool, notes: &[String]) {
+        let (_, item) = &self.items[position];
+        let result = json!({
+            "source": item.source.to_string(),
+            "destination": item.destination.to_string(),
+            "digest": digest,
+            "present": was_present,
+            "dryRun": self.arguments.transfer.dry_run,
+            "notes": notes,
+        });
+        self.copied.lock().unwrap_or_else(PoisonError::into_inner).insert(position, result);
+    }
+
     /// Copies one image.
     fn one(&self, position: usize) -> anyhow::Result<()> {
         let (reader, item) = &self.items[position];
         if self.arguments.transfer.dry_run {
             output::print_note(&format!("would copy {} to {}", item.source, item.destination));
+            self.record(position, json!(null), false, &[]);
             return Ok(());
         }
         let source = reader.open_source(&item.source)?;
@@ -109,15 +131,7 @@ impl Run<'_> {
         if let Some(mut file) = self.digests.as_ref() {
             file.write_all(format!("{digest} {}\n", item.destination).as_bytes()).context("--digestfile")?;
         }
-        if self.context.json() {
-            output::print_json(&json!({
-                "source": item.source.to_string(),
-                "destination": item.destination.to_string(),
-                "digest": digest,
-                "present": report.was_present,
-                "notes": report.losses,
-            }))?;
-        }
+        self.record(position, json!(digest), report.was_present, &report.losses);
         for loss in &report.losses {
             output::print_note(&format!("note: {}: {loss}", item.destination));
         }

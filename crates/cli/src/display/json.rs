@@ -80,6 +80,14 @@ pub(super) fn message(name: &str, text: &str) -> String {
     line(&json!({ "event": name, "text": text }))
 }
 
+/// Returns an error with the members that it has for `--json`.
+pub(super) fn error_object(object: &Value) -> String {
+    let mut event = object.clone();
+    event["event"] = "error".into();
+    event["text"] = object["message"].clone();
+    line(&event)
+}
+
 pub(super) fn log(level: &str, target: &str, text: &str) -> String {
     line(&json!({ "event": "log", "level": level, "target": target, "text": text }))
 }

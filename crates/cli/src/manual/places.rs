@@ -67,7 +67,14 @@ const PLACES: [Places; 5] = [
     },
     Places {
         option: "verbose",
-        variables: &[("NO_COLOR, TERM", "Progress has no colours if NO_COLOR is set or TERM is dumb.")],
+        variables: &[
+            (
+                "NO_COLOR, CLICOLOR, CLICOLOR_FORCE",
+                "Log lines and help have colours on a terminal, but not if NO_COLOR is set or CLICOLOR is 0. With \
+                 CLICOLOR_FORCE, they have colours everywhere.",
+            ),
+            ("TERM", "With dumb, there are no colours, and progress is lines instead of bars."),
+        ],
         files: &[],
     },
 ];
@@ -106,14 +113,12 @@ fn section(roff: &mut Roff, title: &str, entries: impl Iterator<Item = (String, 
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
     use crate::args::Arguments;
 
     #[test]
     fn each_place_belongs_to_an_option() {
-        let mut program = Arguments::command();
+        let mut program = Arguments::program();
         program.build();
         for places in &PLACES {
             let known = |command: &Command| has_option(command, places.option);

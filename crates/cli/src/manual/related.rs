@@ -6,7 +6,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use super::name;
 
 /// Commands whose pages a reader of the first one's may want.
-const RELATED: [(&str, &[&str]); 32] = [
+const RELATED: [(&str, &[&str]); 33] = [
     ("boot", &["export", "mount", "virtiofs"]),
     ("cat", &["ls", "resolve", "stat"]),
     ("commit", &["diff", "history", "mount", "save"]),
@@ -28,14 +28,15 @@ const RELATED: [(&str, &[&str]); 32] = [
     ("login", &["logout", "registries"]),
     ("logout", &["login", "registries"]),
     ("ls", &["cat", "mount", "stat"]),
-    ("mount", &["commit", "export", "umount", "virtiofs"]),
+    ("mount", &["commit", "export", "mounts", "umount", "virtiofs"]),
+    ("mounts", &["mount", "umount"]),
     ("pull", &["boot", "export", "images", "login", "mount"]),
     ("rm", &["gc", "images"]),
     ("save", &["copy", "load"]),
     ("sync", &["copy", "list-tags"]),
     ("tag", &["copy", "delete", "images", "untag"]),
     ("tags", &["inspect", "list-tags", "repos"]),
-    ("umount", &["mount"]),
+    ("umount", &["mount", "mounts"]),
     ("untag", &["images", "rm", "tag"]),
     ("verify", &["gc", "pull"]),
     ("virtiofs", &["boot", "mount"]),
@@ -67,14 +68,12 @@ pub(super) fn see_also(command: &Command, roff: &mut Roff) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
     use crate::args::Arguments;
 
     #[test]
     fn related_commands_exist() {
-        let program = Arguments::command();
+        let program = Arguments::program();
         for command in RELATED.iter().flat_map(|(command, related)| [&[*command], *related].concat()) {
             assert!(program.find_subcommand(command).is_some(), "{command}");
         }

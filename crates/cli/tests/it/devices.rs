@@ -60,7 +60,7 @@ fn forms() -> Vec<&'static [&'static str]> {
 }
 
 fn export(program: &Program, out: &Path, form: &[&str]) -> CommandOutput {
-    program.run([&["export", IMAGE, out.to_str().unwrap()], form].concat())
+    program.run([&["export", "--force", IMAGE, out.to_str().unwrap()], form].concat())
 }
 
 #[test]

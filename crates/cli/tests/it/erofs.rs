@@ -54,7 +54,7 @@ impl MountTest {
 
     fn export(&self, format: &str, more: &[&str]) -> PathBuf {
         let out = self.program.path(format);
-        let arguments = ["export", &self.image, out.to_str().unwrap(), "--format", format];
+        let arguments = ["export", "--force", &self.image, out.to_str().unwrap(), "--format", format];
         self.program.ok(arguments.iter().chain(more));
         out
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use flate2::read::GzDecoder;
@@ -96,7 +97,7 @@ fn config_out_works_with_every_format() {
     // A failed export keeps an existing file.
     fs::write(&config, "old").unwrap();
     let out = program.path("none/tar").display().to_string();
-    program.run(["export", &image, &out, "--arch=amd64", "--format=tar", "--config-out", &config]).fails(3);
+    program.run(["export", &image, &out, "--force", "--arch=amd64", "--format=tar", "--config-out", &config]).fails(3);
     assert_eq!(fs::read(&config).unwrap(), b"old");
     let message = program.run(["export", &image, &config, "--format=tar", "--config-out", &config]).fails(2);
     assert!(message.contains("--config-out") && fs::read(&config).unwrap() == b"old", "{message}");
@@ -112,7 +113,7 @@ fn ext4_with_free_space_and_a_journal() {
     let program = Program::new();
     let out = program.path("ext4");
     let export = |options: &[&str]| {
-        let arguments = ["export", &image, out.to_str().unwrap(), "--arch=amd64", "--format=ext4"];
+        let arguments = ["export", &image, out.to_str().unwrap(), "--force", "--arch=amd64", "--format=ext4"];
         program.run(arguments.iter().copied().chain(options.iter().copied()))
     };
     let made = |options: &[&str]| {
@@ -149,6 +150,7 @@ fn squashfs_and_its_omissions() {
     assert!(answer.stderr.contains("1 times are cut to whole seconds"), "{answer}");
     assert!(fs::read(&out).unwrap().starts_with(b"hsqs"));
 
+    let export = ["export", "-f", &image, out.to_str().unwrap(), "--arch=amd64", "--format=squashfs"];
     fs::write(&out, "old").unwrap();
     let nothing = tempfile::tempdir().unwrap();
     let message = CommandOutput::from(program.command(export).env("PATH", nothing.path()).output().unwrap()).fails(1);
@@ -156,4 +158,51 @@ fn squashfs_and_its_omissions() {
     assert_eq!(fs::read(&out).unwrap(), b"old");
     let left: Vec<_> = fs::read_dir(out.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_str().unwrap().starts_with(".tmp-")), "{left:?}");
+}
+
+/// Existing files are replaced only on request. Pipes and devices that are not disks are written to.
+#[test]
+fn existing_outputs_are_kept() {
+    let registry = Registry::start();
+    let image = serve(&registry, &image("amd64"), "v1");
+    let program = Program::new();
+    program.ok(["pull", &image, "--arch=amd64"]);
+    let at = |name: &str| program.path(name).display().to_string();
+    let export = |out: &str, options: &[&str]| {
+        program.run(["export", &image, out, "--arch=amd64", "--quiet"].iter().chain(options))
+    };
+    program.file("file", "old");
+    symlink("file", program.path("link")).unwrap();
+    symlink("nowhere", program.path("dangling")).unwrap();
+    program.file("meta.vmdk", "old");
+    fs::create_dir(program.path("full")).unwrap();
+    program.file("full/kept", "old");
+    for (out, format, what) in [
+        ("file", "tar", "file: a file"),
+        ("file", "cpio.gz", "file: a file"),
+        ("file", "erofs", "file: a file"),
+        ("file", "ext4", "file: a file"),
+        ("file", "squashfs", "file: a file"),
+        ("link", "tar", "link: a symbolic link"),
+        ("dangling", "tar", "dangling: a symbolic link"),
+        ("meta", "erofs-meta", "meta.vmdk: a file"),
+        ("full", "prebaked", "full: is not empty"),
+    ] {
+        let message = export(&at(out), &["--format", format]).fails(1);
+        assert!(message.contains(what) && message.contains("--force"), "{out} {format}: {message}");
+    }
+    let message = export(&at("new"), &["--format=tar", "--config-out", &at("file")]).fails(1);
+    assert!(message.contains("file: a file of this name exists"), "{message}");
+    assert!(!program.path("new").exists());
+    let message = export(&at("full"), &["--format=dir", "--force"]).fails(1);
+    assert!(message.contains("not empty"), "{message}");
+    assert_eq!(fs::read_to_string(program.path("file")).unwrap(), "old");
+
+    let tar = export("-", &["--format=tar"]).stdout;
+    export(&at("link"), &["--format=tar", "--force", "--config-out", &at("dangling")]).ok();
+    assert!(fs::read(program.path("file")).unwrap() == tar, "the target of the link is replaced");
+    assert!(fs::symlink_metadata(program.path("link")).unwrap().is_symlink());
+    export(&at("full"), &["--format=prebaked", "-f"]).ok();
+    assert!(program.path("full/kept").exists() && program.path("full/config.json").exists());
+    export("/dev/null", &["--format=tar"]).ok();
 }

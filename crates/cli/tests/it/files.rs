@@ -41,7 +41,8 @@ fn stat_prints_attributes() {
     assert_eq!(tool["xattrs"]["user.origin"], "base");
     assert_eq!(tool["inode"], stat("/usr/bin/alias")["inode"]);
     let etc = stat("etc");
-    assert_eq!((&etc["mtime"]["seconds"], &etc["mtime"]["nanoseconds"]), (&1_600_000_000.into(), &123_456_789.into()));
+    assert_eq!(etc["mtime"], "2020-09-13T12:26:40.123456789Z");
+    assert_eq!(etc["mtimeSeconds"], 1_600_000_000);
     let motd = stat("etc/motd");
     assert_eq!((&motd["uid"], &motd["gid"], &motd["size"]), (&1000.into(), &1001.into(), &6.into()));
     assert_eq!(stat("null")["device"], "1:3");
@@ -56,6 +57,33 @@ fn cat_prints_contents() {
     let cat = |paths: &[&str]| program.run(["cat", "--arch=amd64", &image].iter().chain(paths));
     assert_eq!(cat(&["etc/motd", "/bin/alias"]).ok(), "amd64\n#!/bin/sh\n");
     assert!(cat(&["usr/bin/extra"]).stdout == noise(5, 20_000));
+}
+
+/// Files come first, then each directory with a heading, as for ls(1). A missing path does not hide the others.
+#[test]
+fn several_paths_are_listed_and_printed() {
+    let (program, image) = pulled();
+    let ls = |arguments: &[&str]| program.ok(["ls", "--arch=amd64", &image].iter().chain(arguments));
+    assert_eq!(
+        ls(&["/usr", "etc/motd", "null", "/"]),
+        "etc/motd\nnull\n\n/usr:\nbin\n\n/:\nbin\netc\nloop\nnull\nusr\n"
+    );
+    assert_eq!(ls(&["/usr", "/"]), "/usr:\nbin\n\n/:\nbin\netc\nloop\nnull\nusr\n");
+    assert_eq!(ls(&["-d", "/usr", "/"]), "/usr\n/\n");
+    assert_eq!(ls(&["-d", "/usr"]), "/usr\n");
+    assert_eq!(ls(&["-R", "/usr", "null"]), "null\n\n/usr:\nbin\nbin/alias\nbin/extra\nbin/tool\n");
+    assert_eq!(ls(&["-la", "/usr", "null"]).lines().filter(|line| line.ends_with(['n', 'l'])).count(), 2);
+    let paths = program.json(["ls", "--json", "--arch=amd64", &image, "null", "/usr", "/"]);
+    let paths: Vec<_> = paths.as_array().unwrap().iter().map(|row| row["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["null", "/usr/bin", "/bin", "/etc", "/loop", "/null", "/usr"]);
+
+    let answer = program.run(["ls", "--arch=amd64", &image, "/none", "null"]);
+    assert_eq!((answer.status.code(), &answer.stdout[..]), (Some(3), &b"null\n"[..]), "{answer}");
+    assert!(answer.stderr.contains("\"/none\": no such file"), "{answer}");
+    let answer = program.run(["cat", "--arch=amd64", &image, "/none", "etc/motd", "/usr"]);
+    assert_eq!((answer.status.code(), &answer.stdout[..]), (Some(1), &b"amd64\n"[..]), "{answer}");
+    assert!(answer.stderr.contains("/none") && answer.stderr.contains("\"/usr\": is a directory"), "{answer}");
+    assert!(program.fails(1, ["readlink", "--arch=amd64", &image, "/usr"]).contains("\"/usr\": not a symbolic link"));
 }
 
 #[test]

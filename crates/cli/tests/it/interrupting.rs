@@ -17,7 +17,7 @@ use vmroot_testkit::registry::{Auth, Fault, Registry, Rule};
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
-use crate::program::{Program, wait_for, wait_until};
+use crate::program::{Program, for_amd64, wait_for, wait_until};
 use crate::samples::serve;
 
 /// The size of the image's files in bytes, large enough that every export takes a while.
@@ -136,7 +136,7 @@ fn blocked_work_can_be_interrupted() {
             &["export", &image, fifo, "--format=tar", "--add=/etc/passwd:/etc/"],
             &["cat", &image, "d/1", "d/2"],
         ] {
-            let mut command = program.command(verb.iter().chain(&["--arch=amd64"]));
+            let mut command = program.command(verb.iter().chain(for_amd64(verb[0])));
             command.current_dir(&work).stdin(reader.try_clone().unwrap()).stdout(Stdio::piped()).stderr(Stdio::null());
             let mut child = command.spawn().unwrap();
             thread::sleep(Duration::from_millis(300));

@@ -28,7 +28,13 @@ impl Configured {
     }
 
     fn arguments(&self, arguments: &[&str]) -> Vec<String> {
-        self.options.iter().cloned().chain(arguments.iter().map(|it| (*it).to_owned())).collect()
+        let is_used = |option: &&String| match arguments[0] {
+            "images" => false,
+            "logout" => !option.starts_with("--retries"),
+            _ => true,
+        };
+        let options = self.options.iter().filter(is_used);
+        options.cloned().chain(arguments.iter().map(|it| (*it).to_owned())).collect()
     }
 
     fn ok(&self, arguments: &[&str]) -> String {

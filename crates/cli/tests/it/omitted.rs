@@ -77,7 +77,7 @@ fn quiet_prints_only_errors() {
             fs::remove_dir_all(&out).unwrap();
         }
         let place = out.to_str().unwrap();
-        let arguments = ["export", IMAGE, place, &link, &directory, "--format", form];
+        let arguments = ["export", "--force", IMAGE, place, &link, &directory, "--format", form];
         let answer = program.run(arguments.iter().chain(&["--quiet"]));
         assert!(answer.status.success() && answer.stderr.is_empty() && answer.stdout.is_empty(), "{form}: {answer}");
         fs::remove_file(&out).or_else(|_| fs::remove_dir_all(&out)).unwrap();

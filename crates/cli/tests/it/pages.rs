@@ -63,7 +63,9 @@ fn every_block_runs_or_gives_a_reason() {
                     let parsed = serde_json::from_str::<serde_json::Value>(&block.lines.join("\n"));
                     assert!(parsed.is_ok(), "{place}: {parsed:?}");
                 }
-                Kind::Rust => assert_eq!(name, "README.md", "{place}: no test runs it"),
+                Kind::Rust => {
+                    assert!(["README.md", "docs/library.md"].contains(&&*name), "{place}: no test compiles it");
+                }
                 Kind::Text => {}
             }
         }

@@ -8,7 +8,7 @@ use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::sample::noise;
 
-use crate::program::{Program, wait_for};
+use crate::program::{Program, for_amd64, wait_for};
 use crate::samples::serve;
 
 /// The size of the image's file in bytes, larger than any pipe.
@@ -71,7 +71,7 @@ fn closed_pipe_is_an_error_for_exports_only() {
         &["completions", "bash"],
         &["--help"],
     ] {
-        let (code, stderr) = cut_short(&program, &[verb, &["--arch=amd64"]].concat());
+        let (code, stderr) = cut_short(&program, &[verb, for_amd64(verb[0])].concat());
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{verb:?}");
     }
 }

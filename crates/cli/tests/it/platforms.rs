@@ -146,8 +146,12 @@ fn cached_image_for_another_platform() {
     let message = cat(&["--arch", host]).fails(3);
     assert!(message.contains(&format!("is here for linux/{another}, linux/{other}")), "{message}");
     // Two are in the cache, and neither is for this machine.
-    for verb in [&["cat", &reference, "etc/motd"][..], &["inspect", &reference], &["rm", &reference]] {
-        let message = program.run(verb.iter().chain(&["--pull=never"])).fails(3);
+    for verb in [
+        &["cat", &reference, "etc/motd", "--pull=never"][..],
+        &["inspect", &reference, "--pull=never"],
+        &["rm", &reference],
+    ] {
+        let message = program.fails(3, verb);
         assert!(message.contains(&format!("is here for linux/{another}, linux/{other}")), "{verb:?}: {message}");
     }
     assert!(program.fails(3, ["rm", &reference, "--arch", host]).contains(other));

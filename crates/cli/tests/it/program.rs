@@ -112,6 +112,14 @@ impl Program {
     }
 }
 
+/// Returns the option for the samples' platform, for a command that chooses among images of several platforms.
+pub(crate) fn for_amd64(command: &str) -> &'static [&'static str] {
+    match command {
+        "gc" | "umount" | "layer" | "completions" | "--help" => &[],
+        _ => &["--arch=amd64"],
+    }
+}
+
 /// The exit status and output of a run.
 pub(crate) struct CommandOutput {
     pub(crate) status: ExitStatus,

@@ -327,7 +327,7 @@ fn logs_name_sources_and_requests_without_secrets() {
     let store = Registry::start();
     serve(&store, &image, "v1");
     registry.require(Auth::Bearer(vmroot_testkit::registry::Bearer {
-        password: Some(("ann".to_owned(), "s3cret-w0rd".to_owned())),
+        user: Some(("ann".to_owned(), "s3cret-w0rd".to_owned())),
         ..Default::default()
     }));
     // As registries that keep their blobs in a cloud.
@@ -354,18 +354,20 @@ fn logs_name_sources_and_requests_without_secrets() {
     let host = registry.host();
     assert!(log.contains(&format!(" INFO {host}: credentials of ann from {}\n", auth.display())), "{log}");
     assert!(log.contains("retrying in") && log.contains("try 2 of 6"), "{log}");
-    let requests: Vec<&str> = log.lines().filter(|line| line.contains("DEBUG vmroot_registry::http::request_log: ")).collect();
+    let requests: Vec<&str> =
+        log.lines().filter(|line| line.contains("DEBUG vmroot_registry::http::request_log: ")).collect();
     let of = |part: &str| requests.iter().filter(|line| line.contains(part)).count();
     assert_eq!(requests.len(), registry.requests().len() + store.requests().len(), "{log}");
     for layer in &image.layers {
         let hex = layer.digest.hex();
         let redirected = format!("GET http://{host}/v2/test/image/blobs/sha256:{hex}: 307, 0 bytes in ");
-        let served = format!("GET {}/v2/test/image/blobs/sha256:{hex}: 200, {} bytes in ", store.url(), layer.bytes.len());
+        let served =
+            format!("GET {}/v2/test/image/blobs/sha256:{hex}: 200, {} bytes in ", store.url(), layer.bytes.len());
         assert_eq!((of(&redirected), of(&served)), (1, 1), "{log}");
     }
     assert!(of("/manifests/v1: 503, 0 bytes in ") == 1 && of("/manifests/v1: 200, ") == 1, "{log}");
     let log = run(&["-v"]);
-    let here = |layer: &vmroot_testkit::image::ImageLayer| format!("layer {}: in the cache already", layer.digest);
+    let here = |layer: &vmroot_testkit::image::LayerBlob| format!("layer {}: in the cache already", layer.digest);
     assert!(image.layers.iter().all(|layer| log.contains(&here(layer))), "{log}");
     assert!(!log.contains("DEBUG"), "{log}");
 }

@@ -12,7 +12,7 @@ use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
 use crate::nobody::{NOBODY, Nobody};
-use crate::program::{CommandOutput, Program, wait_for, wait_until};
+use crate::program::{CommandOutput, Program, for_amd64, wait_for, wait_until};
 use crate::samples::{image, serve};
 
 /// A cache of root with an image, whose directories everybody may read.
@@ -127,6 +127,9 @@ fn read_all(run: &dyn Fn(&[&str]) -> CommandOutput, name: &str, directory: &Path
     run(&["export", name, &out("tree"), "--format=dir", "--rootless"]).ok();
     assert_eq!(fs::read_to_string(out("tree/etc/motd")).unwrap(), "amd64\n");
     run(&["export", name, &out("meta"), "--format=erofs-meta"]).ok();
+    run(&["cp", name, "/etc", &out("copied")]).ok();
+    assert_eq!(fs::read_to_string(out("copied/motd")).unwrap(), "amd64\n");
+    assert!(run(&["cp", name, "/etc/motd", "-"]).ok().contains("amd64\n"));
     run(&["save", name, "--output", &out("saved.tar")]).ok();
     run(&["copy", &format!("vmroot:{name}"), &format!("oci:{}:x", out("layout"))]).ok();
     let top = out("top.tar");
@@ -139,7 +142,7 @@ fn read_all(run: &dyn Fn(&[&str]) -> CommandOutput, name: &str, directory: &Path
 fn run_as_nobody(nobody: &Nobody, arguments: &[&str], cache: [&str; 2]) -> CommandOutput {
     let mut command = nobody.command();
     command.env_remove("XDG_CONFIG_HOME").env("HOME", nobody.program.path("."));
-    command.arg(&nobody.executable).args(arguments).args(cache).arg("--arch=amd64");
+    command.arg(&nobody.executable).args(arguments).args(cache).args(for_amd64(arguments[0]));
     command.output().unwrap().into()
 }
 
@@ -165,6 +168,10 @@ fn verbs_use_a_shared_cache_in_place() {
     let listed = run(&["images", "--json"]).ok();
     assert!(listed.contains(&format!("\"sharedCache\": \"{}\"", theirs.directory())), "{listed}");
     assert!(run(&["images"]).ok().contains(&theirs.directory()));
+    let note = run(&["df"]).stderr;
+    assert!(note.contains(&format!("the shared cache {} is not counted", theirs.directory())), "{note}");
+    let note = run(&["df", &theirs.name]).stderr;
+    assert!(note.contains(&format!("`vmroot df --cache {} {}`", theirs.directory(), theirs.name)), "{note}");
     let own: Vec<_> = files(nobody.program.cache()).into_iter().filter(|it| it.extension().is_none()).collect();
     assert_eq!(own, [] as [PathBuf; 0], "nothing was copied");
     let error = run(&["rm", &theirs.name]).fails(1);
@@ -253,7 +260,7 @@ fn a_cache_on_a_read_only_mount_can_be_read_and_mounted() {
     let program = Program::new();
     let name = theirs.name.as_str();
     let run = |cache: &[&str], arguments: &[&str]| -> CommandOutput {
-        program.run(arguments.iter().chain(cache).chain(&["--arch=amd64"]))
+        program.run(arguments.iter().chain(cache).chain(for_amd64(arguments[0])))
     };
     for cache in [["--cache", mounted.text()], ["--shared-cache", mounted.text()]] {
         assert_eq!(run(&cache, &["cat", name, "etc/motd"]).ok(), "amd64\n");
@@ -381,7 +388,8 @@ fn work_in_progress_survives_a_shared_cache_that_is_truncated() {
             "copy" => vec!["copy", &source, &copied],
             _ => vec!["export", &theirs.name, &target, &format],
         };
-        arguments.extend(["--arch=amd64", "--pull=never", "--shared-cache", &shared]);
+        arguments.extend(["--arch=amd64", "--shared-cache", &shared]);
+        arguments.extend((arguments[0] == "export").then_some("--pull=never"));
         let child = program.start(&arguments);
         std::thread::sleep(std::time::Duration::from_millis(4 * number as u64));
         for file in theirs.contents().into_iter().chain(files(&theirs.program.cache().join("blobs"))) {

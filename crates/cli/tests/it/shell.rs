@@ -7,7 +7,7 @@ use vmroot_testkit::skip;
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "pull",
     "load",
     "images",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 24] = [
     "ls",
     "stat",
     "cat",
+    "cp",
     "readlink",
     "resolve",
     "diff",

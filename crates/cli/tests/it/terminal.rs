@@ -11,7 +11,7 @@ use vmroot_testkit::image::ImageBuilder;
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::{Auth, Registry};
 
-use crate::program::{Program, wait_for};
+use crate::program::{Program, for_amd64, wait_for};
 use crate::samples::serve;
 
 /// A name with an escape sequence that clears the screen, one of C1, an invalid byte, a line break, a tab, a carriage
@@ -61,7 +61,7 @@ impl Hostile {
             "EMPTY" => &self.empty,
             word => word,
         });
-        self.program.command(arguments.chain(["--arch=amd64"]))
+        self.program.command(arguments.chain(for_amd64(verb[0]).iter().copied()))
     }
 }
 

@@ -1,10 +1,12 @@
 //! `umount` with other mounts on the directory, and detached mounts that outlive their caller.
 
 use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use rustix::process::{Pid, Signal, getsid, kill_process};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
@@ -103,22 +105,142 @@ fn mounts_of_other_programs_stay() {
         tried += 1;
     }
     assert!(tried >= 2);
-    let message = test.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
-    assert!(message.contains("nothing is mounted there"), "{message}");
+    let message = test.program.fails(3, ["umount".as_ref(), place.as_os_str()]);
+    assert_eq!(message, format!("vmroot: {}: nothing is mounted there\n", place.display()));
     // A directory below a mountpoint is not a mountpoint.
     test.mount(&["--driver=fuse"]);
-    test.program.fails(1, ["umount".as_ref(), place.join("etc").as_os_str()]);
+    let message = test.program.fails(3, ["umount".as_ref(), place.join("etc").as_os_str()]);
+    assert!(message.ends_with(&format!("; it is a part of vmroot's mount on {}\n", place.display())), "{message}");
     assert!(test.is_mounted());
     // A mount of vmroot is covered by another mount on the same directory. A mount below it stays.
     mount("none", place, "tmpfs", none, None).unwrap();
-    test.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
+    let message = test.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
+    assert!(message.contains(&format!("tmpfs, none, over vmroot's mount of {}", test.image)), "{message}");
     unmount(place, UnmountFlags::empty()).unwrap();
     test.umount();
     mount("none", place, "tmpfs", none, None).unwrap();
-    test.mount(&[]);
+    test.mount(&["--force"]);
     test.umount();
     assert!(!test.is_mounted());
     unmount(place, UnmountFlags::empty()).expect("the tmpfs is still there");
+}
+
+/// Bind mounts of a mount of vmroot, or of a directory of it, belong to the program that made them.
+#[test]
+fn bind_mounts_stay() {
+    let Some(test) = UnmountTest::new("place") else { return };
+    let place = &test.place;
+    let bind = test.program.path("bind");
+    fs::create_dir(&bind).unwrap();
+    for driver in ["--driver=fuse", "--driver=auto"] {
+        test.mount(&[driver]);
+        for source in [place.clone(), place.join("etc")] {
+            mount_bind(&source, &bind).unwrap();
+            let message = test.program.fails(1, ["umount".as_ref(), bind.as_os_str()]);
+            let expected =
+                format!(": not a mount of vmroot, but a bind mount of vmroot's mount on {};", place.display());
+            assert!(message.contains(&expected), "{driver}: {message}");
+            unmount(&bind, UnmountFlags::empty()).expect("it is still there");
+        }
+        mount_bind(place.join("etc"), &bind).unwrap();
+        test.umount();
+        assert!(!test.is_mounted(), "{driver}");
+        let message = test.program.fails(1, ["umount".as_ref(), bind.as_os_str()]);
+        assert!(message.contains("a bind mount of a directory of vmroot:"), "{driver}: {message}");
+        unmount(&bind, UnmountFlags::empty()).expect("it is still there");
+    }
+}
+
+/// Several mounts of vmroot on one directory are unmounted from the top.
+#[test]
+fn stacked_mounts_are_unmounted_one_by_one() {
+    let Some(test) = UnmountTest::new("place") else { return };
+    test.mount(&["--driver=fuse"]);
+    test.mount(&["--driver=auto", "--force"]);
+    test.mount(&["--driver=fuse", "--force"]);
+    for left in [2, 1, 0] {
+        test.umount();
+        assert_eq!(
+            test.program
+                .json(["mounts", "--json"])
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|mount| { mount["directory"] == test.place.to_str().unwrap() })
+                .count(),
+            left
+        );
+        assert_eq!(test.is_mounted(), left > 0);
+    }
+}
+
+#[test]
+fn mount_in_use_is_unmounted_only_lazily() {
+    let Some(test) = UnmountTest::new("place") else { return };
+    for driver in ["--driver=fuse", "--driver=auto"] {
+        test.mount(&[driver]);
+        let mut file = fs::File::open(test.place.join("etc/motd")).unwrap();
+        let message = test.program.fails(1, ["umount".as_ref(), test.place.as_os_str()]);
+        assert!(message.contains("are in use; --lazy unmounts it now"), "{driver}: {message}");
+        assert!(test.is_mounted());
+        test.program.ok(["umount".as_ref(), "--lazy".as_ref(), test.place.as_os_str()]);
+        assert!(!test.is_mounted());
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "amd64\n", "{driver}");
+    }
+}
+
+/// A mount in another mount namespace is not in this one. The error says how to reach it.
+#[test]
+fn mount_of_another_namespace_is_unmounted_there() {
+    let Some(test) = UnmountTest::new("place") else { return };
+    if skip::needs_program("unshare") || skip::needs_program("nsenter") {
+        return;
+    }
+    let program = env!("CARGO_BIN_EXE_vmroot");
+    let place = test.place.to_str().unwrap();
+    let mut holder = Command::new("unshare")
+        .args(["--mount", "sh", "-c", "\"$@\" && echo ready && exec sleep 1000", "sh", program, "mount", &test.image])
+        .args([place, "--detach", "--driver=auto"])
+        .env("VMROOT_CACHE", test.program.cache())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    assert!(!test.is_mounted());
+    let message = test.program.fails(3, ["umount", place]);
+    assert!(message.contains("nothing is mounted there, but in the mount namespace of process "), "{message}");
+    let command = message.split('`').nth(1).unwrap().replacen("vmroot", program, 1);
+    let status = Command::new("sh").args(["-c", &command]).env("VMROOT_CACHE", test.program.cache()).status().unwrap();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(status.success(), "{command}");
+    let message = test.program.fails(3, ["umount", place]);
+    assert!(message.ends_with("nothing is mounted there\n"), "{message}");
+}
+
+/// A namespace that is a copy of this one has a copy of the mount, with another number.
+#[test]
+fn copy_of_a_mount_is_unmounted_in_its_namespace() {
+    let Some(test) = UnmountTest::new("place") else { return };
+    if skip::needs_program("unshare") {
+        return;
+    }
+    for driver in ["--driver=fuse", "--driver=auto"] {
+        test.mount(&[driver]);
+        let script = "set -e; \"$1\" mounts --json; \"$1\" umount \"$2\"; ! [ -e \"$2/etc\" ]";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_vmroot")]).arg(&test.place);
+        let output = command.env("VMROOT_CACHE", test.program.cache()).output().unwrap();
+        assert!(output.status.success(), "{driver}: {output:?}");
+        let listed = String::from_utf8(output.stdout).unwrap();
+        assert!(listed.contains("\"platform\": \"linux/amd64\""), "{driver}: {listed}");
+        assert!(test.is_mounted(), "{driver}");
+        test.umount();
+    }
 }
 
 /// Paths that the mount table writes in octal, a link, a relative path, a bind mount next to it, and each driver.

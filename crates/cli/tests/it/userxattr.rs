@@ -155,7 +155,7 @@ fn layer_that_may_have_invisible_marks_gives_a_warning() {
     assert!(Command::new("chown").args(["-R", "65534:65534"]).arg(cache).status().unwrap().success());
     upper_of_root(&nobody, "trusted.overlay.opaque");
     let executable = nobody.executable.to_str().unwrap();
-    let export = ["export", "example.org/stack:v1", "out.tar", "--format=tar", "--layer=upper"];
+    let export = ["export", "--force", "example.org/stack:v1", "out.tar", "--format=tar", "--layer=upper"];
     let answer = nobody.run(&[&[executable], &export[..]].concat());
     assert!(answer.stderr.contains("warning: upper: has an overlay's whiteouts"), "{answer}");
     answer.ok();

@@ -2,6 +2,7 @@
 
 mod layered;
 mod listing;
+mod open_file;
 mod operations;
 mod origin;
 mod resolve;

@@ -76,7 +76,7 @@ fn errors_name_a_missing_or_short_contents_file() {
     let (stack, root) = root_of([Entry::file("f", vec![7; 9000])]);
     let diff_id: Digest = root.contents().next().unwrap().diff_id;
     drop(root);
-    let open = || ContainerFs::open(&stack.path().join("root.idx"), &|diff_id| stack.contents(diff_id));
+    let open = || ContainerFs::open_files(&stack.path().join("root.idx"), &|diff_id| stack.contents(diff_id));
     let contents = Stack::contents(&stack, &diff_id);
     std::fs::set_permissions(&contents, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     std::fs::OpenOptions::new().write(true).open(&contents).unwrap().set_len(4096).unwrap();

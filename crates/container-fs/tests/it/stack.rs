@@ -37,7 +37,7 @@ impl Stack {
         let chain_id = chain_ids(&diff_ids).last().copied().unwrap_or_else(|| Digest::of(b""));
         let path = self.path().join("root.idx");
         merge(None, &built.iter().collect::<Vec<_>>(), &chain_id, File::create(&path).unwrap()).unwrap();
-        ContainerFs::open(&path, &|diff_id| self.contents(diff_id)).unwrap()
+        ContainerFs::open_files(&path, &|diff_id| self.contents(diff_id)).unwrap()
     }
 
     pub(crate) fn contents(&self, diff_id: &Digest) -> PathBuf {

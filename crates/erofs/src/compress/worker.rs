@@ -55,7 +55,7 @@ impl<'a> Worker<'a> {
         let start = extent.offset + segment.offset;
         let holes = self.holes.of(extent.file, &self.fs.contents_file(extent.file).file);
         let data = holes.next_data(start..start + segment.length);
-        let data = data.map_err(|error| self.fs.unreadable(extent.file, error))?;
+        let data = data.map_err(|error| self.fs.unreadable(extent.file, start, error))?;
         Ok(data.is_none())
     }
 }

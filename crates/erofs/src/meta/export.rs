@@ -24,6 +24,13 @@ pub struct ErofsMetaOptions<'a> {
     pub hook: Option<Hook<'a>>,
 }
 
+/// The ends of the names of the files that [`export_erofs_meta`] always writes beside its image.
+pub const SIDE_FILES: [&str; 4] = [HEAD, DEVICES, VMDK, READ_ONLY_VMDK];
+const HEAD: &str = ".head";
+const DEVICES: &str = ".devices";
+const VMDK: &str = ".vmdk";
+const READ_ONLY_VMDK: &str = ".rdonly.vmdk";
+
 /// Writes the metadata of the root to the file `path`, and beside it the files that join it and its devices to one disk.
 /// All files appear under their names only when all are complete.
 ///
@@ -48,12 +55,12 @@ pub fn export_erofs_meta(fs: &ContainerFs, path: &Path, options: &ErofsMetaOptio
         device.path = std::path::absolute(&device.path).map_err(FileError::on("find", &device.path))?;
     }
     // The descriptors name the head without a directory, so that the files can be moved together.
-    let head = neighbours.name(".head");
+    let head = neighbours.name(HEAD);
     let head_name = head.file_name().map(PathBuf::from).unwrap_or_default();
     let lists = [
-        (".devices", meta.device_list()?),
-        (".vmdk", meta.vmdk(&head_name, VmdkAccess::ReadWrite)?),
-        (".rdonly.vmdk", meta.vmdk(&head_name, VmdkAccess::ReadOnly)?),
+        (DEVICES, meta.device_list()?),
+        (VMDK, meta.vmdk(&head_name, VmdkAccess::ReadWrite)?),
+        (READ_ONLY_VMDK, meta.vmdk(&head_name, VmdkAccess::ReadOnly)?),
     ];
     let head_file = neighbours.create(head.clone())?;
     meta.copy_head(image.file(), head_file.file()).map_err(FileError::on("write", &head))?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 use vmroot_container_fs::{InodeKind, Stat};
-use vmroot_output::Omitted;
+use vmroot_output::{OmissionReason, Omitted};
 
 use super::acl;
 use super::export::Export;
@@ -38,7 +38,10 @@ impl Export<'_> {
             self.record_attributes(inode, stat, path)?;
             rootless::accessible_mode(stat)
         } else {
-            let owned = self.set_owner(inode, stat, path)?;
+            let owned = match &self.merge {
+                Some(merge) if !merge.keep_owners => self.has_owner(inode, stat, path)?,
+                _ => self.set_owner(inode, stat, path)?,
+            };
             for (name, value) in self.fs.xattrs(stat.ino) {
                 let set = self.set_xattr(inode, name, name, value, path)?;
                 if set && name == acl::NAME && !acl::is_consistent(value, stat.mode) {
@@ -70,6 +73,15 @@ impl Export<'_> {
         self.tolerate(NO_OWNER, inode.set_owner(uid, gid), || Omitted::Owner { uid, gid }, "change the owner of", path)
     }
 
+    /// Returns whether a new inode, whose owner is not set, has that of the image.
+    fn has_owner(&self, inode: NewInode<'_>, stat: &Stat, path: &dyn Fn() -> PathBuf) -> Result<bool> {
+        if !has_set_id(stat) {
+            return Ok(true);
+        }
+        let owner = inode.owner().map_err(vmroot_output::Error::on("read the owner of", self.target.join(path())))?;
+        Ok(owner == (stat.uid, stat.gid))
+    }
+
     /// Sets an xattr. Its name is `name` in the image and `as_name` on disk.
     fn set_xattr(
         &self,
@@ -86,10 +98,14 @@ impl Export<'_> {
     /// Returns the mode to set. Setuid and setgid are removed if the owner could not be set, because the file would run
     /// with the rights of the exporting user.
     fn mode_for(&self, stat: &Stat, owned: bool, path: &dyn Fn() -> PathBuf) -> Result<u32> {
-        if owned || stat.kind != InodeKind::Regular || stat.mode & 0o6000 == 0 {
+        if owned || !has_set_id(stat) {
             return Ok(stat.mode);
         }
-        self.add_omission(path, Omitted::Mode(stat.mode & 0o7777), Errno::PERM)?;
+        let why = match &self.merge {
+            Some(merge) if !merge.keep_owners => OmissionReason::form("the copy belongs to another user or group"),
+            _ => OmissionReason::System(Errno::PERM),
+        };
+        self.omit(path, Omitted::Mode(stat.mode & 0o7777), why)?;
         Ok(stat.mode & !0o6000)
     }
 
@@ -135,4 +151,9 @@ impl Export<'_> {
             Err(errno) => Err(vmroot_output::Error::on(action, self.target.join(path()))(errno).into()),
         }
     }
+}
+
+/// Returns whether a program runs with the rights of its owner or group.
+fn has_set_id(stat: &Stat) -> bool {
+    stat.kind == InodeKind::Regular && stat.mode & 0o6000 != 0
 }

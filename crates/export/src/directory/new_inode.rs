@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown, fsetxattr, fstat,
-    futimens, lsetxattr, statat, utimensat,
+    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chmod, chmodat, chownat, fchmod, fchown,
+    fsetxattr, fstat, futimens, lsetxattr, openat, statat, utimensat,
 };
 use rustix::io::{Errno, Result};
 use vmroot_container_fs::Timestamp;
@@ -37,14 +37,32 @@ impl NewInode<'_> {
         }
     }
 
+    /// Returns owner and group.
+    pub(super) fn owner(self) -> Result<(u32, u32)> {
+        let stat = match self {
+            Self::Open(fd) => fstat(fd),
+            Self::InDirectory(directory, name) => statat(directory, name, AtFlags::SYMLINK_NOFOLLOW),
+        }?;
+        Ok((stat.st_uid, stat.st_gid))
+    }
+
     /// Sets the mode. Not for symbolic links, which have none.
     ///
-    /// A name cannot be replaced by a link, because no one else can enter the directory.
+    /// Another user may write to a directory that existed before, and replace the name by a link. So the mode is set
+    /// through a descriptor, for which chmod(2) needs procfs.
     pub(super) fn set_mode(self, mode: u32) -> Result<()> {
         let mode = Mode::from_raw_mode(mode & 0o7777);
         match self {
             Self::Open(fd) => fchmod(fd, mode),
-            Self::InDirectory(directory, name) => chmodat(directory, name, mode, AtFlags::empty()),
+            Self::InDirectory(directory, name) => {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let fd = openat(directory, name, flags, Mode::empty())?;
+                match chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), mode) {
+                    // Without procfs.
+                    Err(Errno::NOENT) => chmodat(directory, name, mode, AtFlags::empty()),
+                    result => result,
+                }
+            }
         }
     }
 

@@ -41,9 +41,9 @@ pub(super) struct Link<'a> {
     pub(super) first: u32,
 }
 
-/// All entries of a root. Paths are not stored.
+/// All entries of an export. Paths are not stored.
 pub(super) struct Plan<'a> {
-    /// Parents come before their children, and the root directory is first.
+    /// Parents come before their children, and the directory of the export is first.
     pub(super) directories: Vec<Directory<'a>>,
     /// Files in the order of their contents, so that contents files are read sequentially. Then empty files, symbolic
     /// links and devices.
@@ -55,16 +55,39 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn of(fs: &'a ContainerFs) -> Result<Self> {
-        let mut plan = Self {
-            directories: vec![Directory { parent: ROOT, name: b"", ino: InodeId::ROOT }],
+    /// Lists the entries of a directory, which become those of the directory of the export.
+    pub(super) fn of_entries(fs: &'a ContainerFs, directory: InodeId) -> Result<Self> {
+        let mut plan = Self::empty(directory);
+        plan.add_tree(fs, ROOT, directory)?;
+        Ok(plan)
+    }
+
+    /// Lists an inode and the entries in it. The inode becomes an entry of the directory of the export.
+    pub(super) fn of_inode(fs: &'a ContainerFs, ino: InodeId, name: &'a [u8]) -> Result<Self> {
+        let mut plan = Self::empty(InodeId::ROOT);
+        if fs.stat(ino).kind == InodeKind::Directory {
+            plan.directories.push(Directory { parent: ROOT, name, ino });
+            plan.add_tree(fs, ROOT + 1, ino)?;
+        } else {
+            plan.add(fs, Node { directory: ROOT, name, ino }, &mut HashMap::new());
+        }
+        Ok(plan)
+    }
+
+    fn empty(root: InodeId) -> Self {
+        Self {
+            directories: vec![Directory { parent: ROOT, name: b"", ino: root }],
             nodes: Vec::new(),
             links: Vec::new(),
             first_names: Vec::new(),
             bytes: 0,
-        };
+        }
+    }
+
+    /// Adds all entries of a directory, which has the number `top` in [`Self::directories`].
+    fn add_tree(&mut self, fs: &'a ContainerFs, top: u32, ino: InodeId) -> Result<()> {
         let mut first = HashMap::new();
-        let mut open = vec![(ROOT, fs.readdir(InodeId::ROOT, 0)?)];
+        let mut open = vec![(top, fs.readdir(ino, 0)?)];
         while let Some((directory, entries)) = open.last_mut() {
             let directory = *directory;
             let Some(entry) = entries.next() else {
@@ -73,14 +96,14 @@ impl<'a> Plan<'a> {
             };
             let node = Node { directory, name: entry.name, ino: entry.ino };
             if entry.kind == InodeKind::Directory {
-                open.push((plan.directories.len() as u32, fs.readdir(entry.ino, 0)?));
-                plan.directories.push(Directory { parent: directory, name: entry.name, ino: entry.ino });
+                open.push((self.directories.len() as u32, fs.readdir(entry.ino, 0)?));
+                self.directories.push(Directory { parent: directory, name: entry.name, ino: entry.ino });
             } else {
-                plan.add(fs, node, &mut first);
+                self.add(fs, node, &mut first);
             }
         }
-        plan.nodes.sort_by_key(|node| fs.extent(node.ino).map_or((u32::MAX, 0), |extent| (extent.file, extent.offset)));
-        Ok(plan)
+        self.nodes.sort_by_key(|node| fs.extent(node.ino).map_or((u32::MAX, 0), |extent| (extent.file, extent.offset)));
+        Ok(())
     }
 
     fn add(&mut self, fs: &ContainerFs, node: Node<'a>, first: &mut HashMap<InodeId, u32>) {

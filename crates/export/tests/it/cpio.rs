@@ -136,7 +136,7 @@ fn sockets_are_kept() {
     let root = Root::of(&[Layer::new([Entry::fifo("run/socket"), Entry::hard_link("z", "run/socket")])]);
     let index = root.files().join("sockets.idx");
     fs::write(&index, with_sockets(fs::read(root.files().join("root.idx")).unwrap())).unwrap();
-    let (cpio, _) = export(&ContainerFs::open(&index, &|_| root.contents_of(0)).unwrap());
+    let (cpio, _) = export(&ContainerFs::open_files(&index, &|_| root.contents_of(0)).unwrap());
     if skip::needs_program("cpio") {
         return;
     }
@@ -153,7 +153,7 @@ fn too_large_files_and_paths_are_rejected() {
         let index = root.files().join("large.idx");
         fs::write(&index, bytes).unwrap();
         set_length(&root.contents_of(0), length);
-        ContainerFs::open(&index, &|_| root.contents_of(0)).unwrap()
+        ContainerFs::open_files(&index, &|_| root.contents_of(0)).unwrap()
     };
     let report = write_cpio(&large(limit), &mut io::sink(), &CpioOptions::default()).unwrap();
     assert!(report.bytes > limit);

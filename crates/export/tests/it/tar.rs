@@ -165,7 +165,7 @@ fn sockets_are_omitted_and_reported() {
     ])]);
     let index = root.files().join("sockets.idx");
     fs::write(&index, with_sockets(fs::read(root.files().join("root.idx")).unwrap())).unwrap();
-    let fs = ContainerFs::open(&index, &|_| root.contents_of(0)).unwrap();
+    let fs = ContainerFs::open_files(&index, &|_| root.contents_of(0)).unwrap();
     let (tar, report) = export(&fs);
     assert_eq!(report.omissions.total, 2);
     let listed: Vec<_> = report.omissions.listed.iter().map(|omission| (&omission.path, &omission.what)).collect();

@@ -80,7 +80,7 @@ impl Fixture {
 /// Opens the root whose files are in a directory.
 pub(crate) fn open_root(directory: &Path) -> Arc<ContainerFs> {
     let contents = |diff_id: &Digest| directory.join(format!("{}.contents", diff_id.hex()));
-    Arc::new(ContainerFs::open(&directory.join("root.idx"), &contents).unwrap())
+    Arc::new(ContainerFs::open_files(&directory.join("root.idx"), &contents).unwrap())
 }
 
 /// Returns bytes of which each differs from its neighbours and from the same position of another seed.

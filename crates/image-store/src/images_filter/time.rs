@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use vmroot_model::unix_time;
+use vmroot_model::{parse_duration, unix_time};
 
 use crate::Record;
 
@@ -32,7 +32,7 @@ impl Instant {
 /// Parses a time, or an age before `now`.
 pub(super) fn parse_until(text: &str, now: SystemTime) -> Result<SystemTime, String> {
     let invalid = || "expected a time such as 2026-11-29T10:00:00Z, or an age such as 24h or 7d".to_owned();
-    if let Some(age) = parse_age(text) {
+    if let Some(age) = parse_duration(text) {
         return now.checked_sub(age).ok_or_else(invalid);
     }
     let since_1970 = match parse_seconds(text) {
@@ -43,30 +43,6 @@ pub(super) fn parse_until(text: &str, now: SystemTime) -> Result<SystemTime, Str
         }
     };
     UNIX_EPOCH.checked_add(since_1970).ok_or_else(invalid)
-}
-
-/// Parses a sequence of numbers with units.
-fn parse_age(text: &str) -> Option<Duration> {
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (number, after) = rest.split_at(rest.find(|it: char| !it.is_ascii_digit() && it != '.')?);
-        let (unit, after) = after.split_at(after.find(|it: char| it.is_ascii_digit()).unwrap_or(after.len()));
-        let scale = match unit {
-            "w" => 7.0 * 86_400.0,
-            "d" => 86_400.0,
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" | "μs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        total = total.checked_add(Duration::try_from_secs_f64(number.parse::<f64>().ok()? * scale).ok()?)?;
-        rest = after;
-    }
-    (!text.is_empty()).then_some(total)
 }
 
 /// Parses seconds since 1970, with or without a fraction.

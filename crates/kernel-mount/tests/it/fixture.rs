@@ -55,7 +55,7 @@ impl Fixture {
         let chain_id = *chain_ids(&diff_ids).last().unwrap();
         merge(None, &indexes.iter().collect::<Vec<_>>(), &chain_id, File::create(&root_idx).unwrap()).unwrap();
         let contents = |diff_id: &Digest| directory.path().join(format!("{}.contents", diff_id.hex()));
-        let root = ContainerFs::open(&root_idx, &contents).unwrap();
+        let root = ContainerFs::open_files(&root_idx, &contents).unwrap();
         let scratch = directory.path().join("scratch");
         fs::create_dir(&scratch).unwrap();
         Self { directory, scratch, root }

@@ -110,6 +110,11 @@ fn prefix_of_old_go(block: &[u8; BLOCK]) -> &[u8] {
     if times.is_none() && prefix.is_ascii() { prefix } else { &[] }
 }
 
+/// Returns whether a block has the magic number of POSIX or GNU.
+pub(super) fn has_magic(block: &[u8; BLOCK]) -> bool {
+    block[257..262] == *b"ustar"
+}
+
 /// Returns the bytes of a text field, which end at the first NUL.
 fn until_nul(field: &[u8]) -> &[u8] {
     &field[..field.iter().position(|&byte| byte == 0).unwrap_or(field.len())]

@@ -7,6 +7,7 @@ use std::io::{self, BufRead};
 
 use bstr::BString;
 use tar::EntryType;
+use vmroot_errors::describe_content;
 use vmroot_model::{Digest, Hasher};
 
 use super::header::{self, BLOCK, Fields};
@@ -59,6 +60,14 @@ pub(super) enum EntryKind {
     Fifo,
 }
 
+/// The length of a header in bytes.
+const BLOCK_BYTES: u64 = BLOCK as u64;
+
+/// Returns the error for a stream that does not begin as a tar, with these first bytes.
+fn not_a_tar(start: &[u8]) -> Error {
+    Error::NotATar { content: describe_content(start) }
+}
+
 /// Reads entries from an uncompressed tar.
 pub(super) struct TarStream<R> {
     inner: R,
@@ -94,7 +103,10 @@ impl<R: BufRead> TarStream<R> {
             if !self.read_header(&mut block, extended.bytes > 0)? {
                 return Ok(None);
             }
-            let fields = header::parse(&block).map_err(|reason| self.invalid(reason))?;
+            let fields = header::parse(&block).map_err(|reason| match self.header_offset {
+                0 if !header::has_magic(&block) => not_a_tar(&block),
+                _ => self.invalid(reason),
+            })?;
             self.header_name.clone_from(&fields.name);
             let size = u64::try_from(fields.size).map_err(|_| self.invalid(format!("a size of {}", fields.size)))?;
             if !is_extension(fields.kind) {
@@ -187,7 +199,10 @@ impl<R: BufRead> TarStream<R> {
     fn read_header(&mut self, block: &mut [u8; BLOCK], after_extension: bool) -> Result<bool> {
         let mut at_end = self.fill()?.is_empty();
         if !at_end {
-            self.read_exact(block)?;
+            self.read_exact(block).map_err(|error| match (error, self.position) {
+                (Error::InvalidTar { .. }, read @ ..BLOCK_BYTES) => not_a_tar(&block[..read as usize]),
+                (error, _) => error,
+            })?;
             at_end = header::is_end(block);
             // An archive with data after a single zero block is damaged. Ending here would lose the data silently.
             if at_end && !self.fill()?.is_empty() {

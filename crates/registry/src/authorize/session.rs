@@ -46,6 +46,11 @@ impl<'a> Session<'a> {
         self.sent.is_some()
     }
 
+    /// Returns whether the caller has credentials for the target, and they were needed.
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.cached.as_ref().is_some_and(|cached| cached.credential.is_some())
+    }
+
     /// Returns the authorization for the first attempt, or `None` if the registry has never required one.
     pub(crate) fn first_authorization(&mut self) -> Result<Option<Authorization>> {
         let state = self.authorizer.auth_state(self.target);
@@ -202,6 +207,9 @@ impl<'a> Session<'a> {
         let body = (self.fetch)(request.to_http_request()?).map_err(|error| match error {
             // Otherwise the image would be taken for missing.
             Error::NotFound { message, .. } => token::failed(&request.realm, &format!("not found: {message}")),
+            Error::Unauthorized { url, status, message, .. } => {
+                Error::Unauthorized { url, status, has_credentials: credential.is_some(), message }
+            }
             error => error,
         })?;
         let token = token::parse(&request.realm, &body)?;

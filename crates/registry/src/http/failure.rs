@@ -9,7 +9,7 @@ use reqwest::Url;
 use super::address_scope::OutOfScope;
 use super::blocking_client::WaitError;
 use super::redacted;
-use crate::{Error, Result};
+use crate::{CertificateFault, ConnectFailure, Error, Result};
 
 /// The maximum time that a mirror may ask to wait for. After a longer one, the next place is tried.
 const MIRROR_WAIT: Duration = Duration::from_secs(2);
@@ -71,35 +71,83 @@ fn classify_error(url: &Url, error: &reqwest::Error) -> Failure {
     if let Some(OutOfScope { host }) = out_of_scope {
         return Failure::Final(Error::Address { url: redacted(url), host: host.clone() });
     }
-    let (url, reason) = (redacted(url), reason(error));
-    if is_untrusted_certificate(error) {
-        return Failure::Final(Error::Certificate { url, reason });
+    // A retry would not make the certificate a trusted one.
+    if let Some(certificate) = untrusted_certificate(error) {
+        let (fault, reason) = certificate_fault(certificate, url);
+        return Failure::Final(Error::Certificate { url: redacted(url), fault, reason });
     }
-    let connecting = error.is_connect();
-    let failed = if connecting { Error::Unreachable { url, reason } } else { Error::Broken { url, reason } };
-    if error.is_builder() || is_unknown_host(&failed) {
-        Failure::Final(failed)
-    } else if connecting && is_refused(error) {
-        Failure::Refused(failed)
-    } else {
-        Failure::Transient(failed)
+    if !error.is_connect() {
+        let failed = Error::Broken { url: redacted(url), reason: reason(error) };
+        return if error.is_builder() { Failure::Final(failed) } else { Failure::Transient(failed) };
+    }
+    let (cause, reason) = connect_failure(error, url);
+    let failed = Error::Unreachable { url: redacted(url), cause, reason };
+    match cause {
+        _ if error.is_builder() => Failure::Final(failed),
+        ConnectFailure::UnknownHost | ConnectFailure::NotTls => Failure::Final(failed),
+        ConnectFailure::Refused => Failure::Refused(failed),
+        _ => Failure::Transient(failed),
     }
 }
 
-/// Returns whether the server's certificate is not trusted. A retry would not change that.
-fn is_untrusted_certificate(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+fn untrusted_certificate(error: &reqwest::Error) -> Option<&rustls::CertificateError> {
+    causes(error).find_map(|cause| match cause.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(fault)) => Some(fault),
+        _ => None,
+    })
 }
 
-fn is_refused(error: &reqwest::Error) -> bool {
-    let kinds = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
-    kinds.into_iter().any(|kind| kind == io::ErrorKind::ConnectionRefused)
+fn certificate_fault(error: &rustls::CertificateError, url: &Url) -> (CertificateFault, String) {
+    use rustls::CertificateError as Tls;
+    let text = |text: &str| text.to_owned();
+    match error {
+        Tls::UnknownIssuer => {
+            (CertificateFault::UnknownAuthority, text("the authority that signed it is not trusted here"))
+        }
+        Tls::Expired | Tls::ExpiredContext { .. } => (CertificateFault::Expired, text("it has expired")),
+        Tls::NotValidYet | Tls::NotValidYetContext { .. } => {
+            (CertificateFault::NotYetValid, text("by the clock of this machine, it is not valid yet"))
+        }
+        Tls::NotValidForName | Tls::NotValidForNameContext { .. } => {
+            let host = url.host_str().unwrap_or_default();
+            (CertificateFault::OtherHost, format!("it is not for {host}"))
+        }
+        other => (CertificateFault::Other, other.to_string()),
+    }
 }
 
-/// Returns whether the host name does not exist. A failure of the name server itself is reported as temporary.
-fn is_unknown_host(error: &Error) -> bool {
-    let Error::Unreachable { reason, .. } = error else { return false };
-    reason.contains("failed to lookup address") && !reason.contains("Temporary failure")
+/// Returns the kind of a failure to connect, and its reason in words.
+fn connect_failure(error: &reqwest::Error, url: &Url) -> (ConnectFailure, String) {
+    let io_kinds: Vec<_> =
+        causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind).collect();
+    let is = |kind: io::ErrorKind| io_kinds.contains(&kind);
+    let is_not_tls = causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidMessage(_))));
+    let messages = reason(error);
+    let host = url.host_str().unwrap_or_default();
+    // The resolver has no error type.
+    if messages.contains("failed to lookup address") {
+        return match messages.contains("Temporary failure") {
+            true => {
+                let text = format!("the name server does not answer, so {host} cannot be found");
+                (ConnectFailure::NameServer, text)
+            }
+            false => (ConnectFailure::UnknownHost, format!("there is no host {host}")),
+        };
+    }
+    if is_not_tls {
+        return (ConnectFailure::NotTls, "the server does not speak TLS".to_owned());
+    }
+    if is(io::ErrorKind::ConnectionRefused) {
+        return (ConnectFailure::Refused, "the connection was refused".to_owned());
+    }
+    if is(io::ErrorKind::TimedOut) || error.is_timeout() {
+        return (ConnectFailure::NoAnswer, "the host does not answer".to_owned());
+    }
+    if is(io::ErrorKind::HostUnreachable) || is(io::ErrorKind::NetworkUnreachable) {
+        return (ConnectFailure::NoRoute, "there is no route to the host".to_owned());
+    }
+    let messages = messages.strip_prefix("client error (Connect): ").unwrap_or(&messages);
+    (ConnectFailure::Other, messages.to_owned())
 }
 
 /// Returns the messages of an error's causes, without the URL.

@@ -20,6 +20,8 @@ pub(crate) struct HttpResponse {
     /// The last request of a chain of redirects.
     request: HttpRequest,
     redirected: bool,
+    /// Whether the request was sent with credentials of the caller.
+    pub(crate) has_credentials: bool,
     /// Writes the line of the log at the end of the response.
     log: RequestLog,
 }
@@ -33,7 +35,8 @@ impl HttpResponse {
         redirected: bool,
         log: RequestLog,
     ) -> Self {
-        Self { http: Arc::clone(http), client: Some(client), inner, request, redirected, log }
+        let (http, client, has_credentials) = (Arc::clone(http), Some(client), false);
+        Self { http, client, inner, request, redirected, has_credentials, log }
     }
 
     pub(crate) fn status(&self) -> StatusCode {

@@ -7,6 +7,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use vmroot_errors::describe_content;
+
 use crate::section::Section;
 use crate::{Error, Result};
 
@@ -95,7 +97,10 @@ impl Container {
         let header = reader.bytes("header", 0, HEADER)?;
         let has = |(at, wanted): (usize, &[u8])| header[at..].starts_with(wanted);
         if !has(MAGIC) {
-            return Err(reader.not_sif("it has no SIF header"));
+            return Err(reader.not_sif(&match describe_content(&header) {
+                Some(content) => format!("it has no SIF header; it seems to be {content}"),
+                None => "it has no SIF header".to_owned(),
+            }));
         }
         if !has(VERSION) {
             return Err(reader.not_sif("its version is not 01"));

@@ -54,7 +54,7 @@ impl Fixture {
 
     pub(crate) fn root(&self) -> Arc<ContainerFs> {
         let contents = |diff_id: &Digest| self.directory().join(format!("{}.contents", diff_id.hex()));
-        Arc::new(ContainerFs::open(&self.directory().join("root.idx"), &contents).unwrap())
+        Arc::new(ContainerFs::open_files(&self.directory().join("root.idx"), &contents).unwrap())
     }
 
     /// Serves the root at a new socket.

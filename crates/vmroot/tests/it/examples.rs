@@ -32,6 +32,12 @@ fn exports_to_files_and_directories() {
 }
 
 #[test]
+fn reading_files() {
+    let text = output("read", &[]);
+    assert!(text.starts_with("hello from vmroot\n") && text.ends_with("demo has mode 755\n"), "{text}");
+}
+
+#[test]
 fn serving_over_virtiofs() {
     assert_eq!(output("virtiofs", &[]), "a VMM can connect to try/fs.sock\n");
 }
@@ -61,7 +67,7 @@ fn pulling_from_a_registry() {
     let registry = vmroot_testkit::registry::Registry::start();
     let layout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/demo");
     registry.put_layout(&layout, "demo").unwrap();
-    assert!(output("registry", &[&format!("{}/demo", registry.host())]).contains("sha256:"));
+    assert!(output("pull", &[&format!("{}/demo", registry.host())]).contains("sha256:"));
 }
 
 #[test]

@@ -1,22 +1,27 @@
 //! Checks of the options for each format.
 
+use std::iter;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::ValueEnum;
-use vmroot::erofs::ErofsCompression;
+use vmroot::erofs::{ErofsCompression, SIDE_FILES};
 use vmroot::ext4::MAX_LABEL;
 
 use crate::args::{ExportArguments, FileCompression, Format};
 use crate::exit::UsageError;
-use crate::paths;
+use crate::{output, paths};
 
 /// Returns the format of an image's root: that of `--format`, or else that of a file name's extension, which for
 /// standard output is a plain tar.
 pub(super) fn root_format(out: &Path, format: Option<Format>) -> anyhow::Result<Format> {
     format.or_else(|| named_format(out)).ok_or_else(|| {
-        let message = format!("{}: no extension of a format; add --format, such as --format dir", out.display());
+        let names = Format::value_variants()
+            .iter()
+            .filter_map(|format| Some(format.to_possible_value()?.get_name().to_owned()));
+        let names = names.collect::<Vec<_>>().join(", ");
+        let message = format!("{}: no extension of a format; add --format with one of {names}", out.display());
         anyhow!(UsageError(message))
     })
 }
@@ -86,6 +91,14 @@ pub(super) fn check_options(format: Format, out: &Path, options: &ExportArgument
 pub(super) fn check_paths(format: Format, out: &Path, options: &ExportArguments) -> anyhow::Result<()> {
     options.top.check()?;
     options.init.check()?;
+    if out == Path::new("-") {
+        output::refuse_terminal("an export", "name a file, or pipe it to another program")?;
+    } else if !options.force {
+        check_new(format, out)?;
+    }
+    if let Some(file) = options.config_out.as_deref().filter(|_| !options.force) {
+        paths::check_new(file)?;
+    }
     match format {
         Format::Dir => paths::check_empty_directory(out)?,
         Format::Prebaked => paths::check_directory(out)?,
@@ -96,6 +109,30 @@ pub(super) fn check_paths(format: Format, out: &Path, options: &ExportArguments)
         // A file in the output directory: its directory may not exist yet.
         Some(file) if !file.starts_with(out) => paths::check_file(file),
         _ => Ok(()),
+    }
+}
+
+/// Fails if the output would replace files that exist.
+fn check_new(format: Format, out: &Path) -> anyhow::Result<()> {
+    match format {
+        Format::Dir if paths::is_full_directory(out) => Err(anyhow!(
+            "{0}: is not empty; name a new directory, or copy into this one with `vmroot cp IMAGE:/. {0}`",
+            out.display()
+        )),
+        Format::Dir => Ok(()),
+        Format::Prebaked if paths::is_full_directory(out) => {
+            Err(anyhow!("{}: is not empty; --force writes into it", out.display()))
+        }
+        Format::Prebaked => Ok(()),
+        Format::ErofsMeta => {
+            let beside = SIDE_FILES.iter().map(|end| {
+                let mut name = out.as_os_str().to_owned();
+                name.push(end);
+                PathBuf::from(name)
+            });
+            iter::once(out.to_owned()).chain(beside).try_for_each(|file| paths::check_new(&file))
+        }
+        _ => paths::check_new(out),
     }
 }
 

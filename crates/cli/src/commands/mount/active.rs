@@ -1,22 +1,24 @@
 //! Active mounts: how they are served, and how they end.
 
 use std::ffi::OsStr;
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use vmroot::container_fs::Device;
 use vmroot::fuse::{Mount, Unmounted};
-use vmroot::kernel_mount::{Mounted, Upper, check_overlay, mount_erofs, mount_overlay};
+use vmroot::kernel_mount::{Mounted, Upper, mount_erofs, mount_overlay};
 use vmroot::output::{OmissionReason, Omissions, Omitted, TemporaryDirectory};
-use vmroot::{ContainerFs, InodeKind, MountOptions};
+use vmroot::{ContainerFs, InodeKind, MountOptions, Platform};
 
 use crate::args::{Driver, MountArguments};
 use crate::context::{Context, OpenedRoot, UsedImage};
+use crate::mounts::{MountRecord, ServingProcess};
 use crate::{output, signals};
 
 /// A mounted root, or a writable view of one.
@@ -42,15 +44,15 @@ struct Mounter<'a> {
 }
 
 impl ActiveMount {
+    /// Mounts an image's root, or a writable view of it. Also returns what other processes may know about the mount.
     pub(super) fn new(
         context: &Context,
         image: &str,
         directory: &Path,
         options: &MountArguments,
-    ) -> anyhow::Result<Self> {
-        // Checked before the pull, so that invalid options do not cause one.
-        check_options(directory, options)?;
+    ) -> anyhow::Result<(Self, MountRecord)> {
         let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
+        let record = record(context, image, &opened, options)?;
         // A signal must not end the process while it mounts.
         signals::end_by_itself();
         let scratch = context.scratch().to_owned();
@@ -61,10 +63,15 @@ impl ActiveMount {
             .create(&scratch)
             .with_context(|| scratch.display().to_string())?;
         let mounter = Mounter { image, options, scratch };
-        match (&options.upper, &options.work) {
-            (Some(upper), Some(work)) => mounter.mount_view(opened, Upper { upper, work }, directory),
-            _ => mounter.mount_root(opened, directory),
-        }
+        let mount = match (&options.upper, &options.work) {
+            (Some(upper), Some(work)) => mounter.mount_view(opened, Upper { upper, work }, directory)?,
+            _ => mounter.mount_root(opened, directory)?,
+        };
+        let (driver, process) = match mount {
+            Self::Kernel(_) => ("erofs".to_owned(), None),
+            Self::Fuse { .. } => ("fuse".to_owned(), ServingProcess::current()),
+        };
+        Ok((mount, MountRecord { driver, process, ..record }))
     }
 
     /// Returns whether the mount needs this process.
@@ -102,8 +109,11 @@ impl Mounter<'_> {
         let used =
             opened.image.as_ref().map(|used| UsedImage { client: used.client.clone(), image: used.image.clone() });
         let private = TemporaryDirectory::create_in(&self.scratch).map_err(vmroot::Error::from)?;
-        let root = self.mount_root(opened, private.path())?;
-        let view = mount_overlay(private.path(), upper, directory, &self.mount_options());
+        // Mount tables show this name.
+        let lower = private.path().join("root");
+        fs::create_dir(&lower).with_context(|| lower.display().to_string())?;
+        let root = self.mount_root(opened, &lower)?;
+        let view = mount_overlay(&lower, upper, directory, &self.mount_options());
         // The view keeps a reference to the root's file system.
         root.unmounter()()?;
         let view = view.map_err(vmroot::Error::from)?;
@@ -150,19 +160,31 @@ impl Mounter<'_> {
     }
 }
 
-/// Fails for a mountpoint that is not a directory, a view that this user may not mount, and files that are missing.
-fn check_options(directory: &Path, options: &MountArguments) -> anyhow::Result<()> {
-    options.top.check()?;
-    options.init.check()?;
-    if options.upper.is_some() {
-        return Ok(check_overlay(directory).map_err(vmroot::Error::from)?);
-    }
-    let named = || directory.display().to_string();
-    let metadata = directory.metadata().with_context(named)?;
-    if !metadata.is_dir() {
-        return Err(io::Error::from(io::ErrorKind::NotADirectory)).with_context(named);
-    }
-    Ok(())
+/// Returns what other processes may know about a mount, without its driver and its process.
+fn record(
+    context: &Context,
+    image: &str,
+    opened: &OpenedRoot,
+    options: &MountArguments,
+) -> anyhow::Result<MountRecord> {
+    let text = |path: &Option<PathBuf>| {
+        let absolute = path.as_deref().map(std::path::absolute).transpose()?;
+        Ok::<_, io::Error>(absolute.map(|path| path.to_string_lossy().into_owned()))
+    };
+    let of_image = opened.image.as_ref().map(|used| used.image.record());
+    let prebaked = || Platform::linux(&opened.unresolved_config().architecture).ok();
+    let platform = of_image.map(|record| record.platform.clone()).or_else(prebaked);
+    Ok(MountRecord {
+        image: image.to_owned(),
+        id: of_image.map(|record| record.config.digest.to_string()),
+        platform: platform.map(|platform| platform.to_string()),
+        driver: String::new(),
+        upper: text(&options.upper)?,
+        work: text(&options.work)?,
+        since: SystemTime::now(),
+        process: None,
+        cache: of_image.map(|_| context.cache().to_string_lossy().into_owned()),
+    })
 }
 
 /// Returns the files that a writable view does not show: overlayfs hides whiteouts and its own xattrs.

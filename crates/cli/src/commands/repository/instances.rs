@@ -1,14 +1,13 @@
 //! `instances`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use vmroot::ImageInstance;
-use vmroot::go_template::Time;
 
 use super::parse_repository;
 use crate::context::Context;
-use crate::output;
+use crate::{output, times};
 
 /// Prints the manifests and indexes of a repository, oldest first.
 pub(crate) fn instances(context: &Context, repository: &str) -> anyhow::Result<()> {
@@ -17,7 +16,7 @@ pub(crate) fn instances(context: &Context, repository: &str) -> anyhow::Result<(
         return Ok(output::print_json(&instances.iter().map(to_value).collect())?);
     }
     let row = |instance: &ImageInstance| {
-        let time = |time: Option<SystemTime>| time.and_then(format_time).unwrap_or_else(|| "-".to_owned());
+        let time = |time: Option<SystemTime>| time.and_then(times::rfc3339_of).unwrap_or_else(|| "-".to_owned());
         vec![
             instance.digest.to_string(),
             output::format_bytes(instance.size),
@@ -35,13 +34,7 @@ fn to_value(instance: &ImageInstance) -> Value {
         "digest": instance.digest,
         "sizeBytes": instance.size,
         "tags": instance.tags,
-        "created": instance.created.and_then(format_time),
-        "uploaded": instance.uploaded.and_then(format_time),
+        "created": instance.created.and_then(times::rfc3339_of),
+        "uploaded": instance.uploaded.and_then(times::rfc3339_of),
     })
-}
-
-fn format_time(time: SystemTime) -> Option<String> {
-    let since = time.duration_since(UNIX_EPOCH).ok()?;
-    let seconds = i64::try_from(since.as_secs()).ok()?;
-    Some(Time::from_unix(seconds, since.subsec_nanos()).to_rfc3339())
 }

@@ -64,7 +64,7 @@ fn a_destination_is_named_once() {
 fn an_unreachable_registry_is_named() {
     let program = Program::new();
     let text = program.fails(1, ["copy", "--retry-times=0", DEMO, "docker://127.0.0.1:1/image:v1"]);
-    assert!(text.contains("127.0.0.1:1") && text.contains("Connection refused"), "{text}");
+    assert!(text.contains("127.0.0.1:1") && text.contains("the connection was refused"), "{text}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(super) enum Kind {
     StandIn(String),
     /// `LANGUAGE not-run: REASON`.
     NotRun(String),
-    /// `rust`: the example of the crate `vmroot`, whose own test compares it with the README.
+    /// `rust`: code that a test of the crate `vmroot` compiles.
     Rust,
     /// `json`: a document, or one document on each line.
     Json,
@@ -39,7 +39,7 @@ impl Kind {
         let (language, rest) = words.split_once(' ').unwrap_or((words, ""));
         Some(match (language, rest) {
             ("console", need) => Self::Console(need.to_owned()),
-            ("rust", "") => Self::Rust,
+            ("rust" | "rust,no_run", "") => Self::Rust,
             ("json", "") => Self::Json,
             ("text", "") => Self::Text,
             ("sh", rest) if rest.starts_with("stand-in ") => Self::StandIn(rest["stand-in ".len()..].to_owned()),

@@ -140,6 +140,9 @@ fn run(steps: &[Step], directory: &Path) -> Vec<(String, String)> {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(script).current_dir(directory).env_remove("VMROOT_CACHE").env_remove("VMROOT_CREDS");
     shell.env("STAND_INS", directory.join("stand-ins"));
+    let temporary = directory.join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    shell.env("TMPDIR", temporary);
     let output = shell.output().unwrap();
     // A guest's console ends its lines with CR LF.
     let text = String::from_utf8(output.stdout).unwrap().replace('\r', "");

@@ -1,0 +1,96 @@
+//! Hints for errors of files, caches and mounts.
+
+use std::io;
+
+use vmroot::fuse::Refusal;
+use vmroot::{ErrorKind, cache, export, fuse, kernel_mount};
+
+use super::Failed;
+
+/// Returns the hint for an error of the cache.
+pub(super) fn of_cache(error: &cache::Error) -> Option<String> {
+    use cache::Error;
+    match error {
+        Error::ReadOnly { .. } => Some(
+            "name a cache of your own with --cache or VMROOT_CACHE, and this one with --shared-cache to use its images"
+                .to_owned(),
+        ),
+        Error::Unreadable { path } => {
+            Some(format!("its owner can share it: chmod -R a+rX {path}", path = path.display()))
+        }
+        Error::Io(error) if error.source.kind() == io::ErrorKind::PermissionDenied => Some(
+            "another user owns it, perhaps after `sudo vmroot`; --cache or VMROOT_CACHE names another directory"
+                .to_owned(),
+        ),
+        Error::DigestMismatch { .. } | Error::SizeMismatch { .. } => {
+            Some("`vmroot verify --repair` repairs the cache".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Returns the hint for an error of an export.
+pub(super) fn of_squashfs(error: &export::Error, failed: &Failed<'_>) -> Option<String> {
+    use export::Error;
+    match error {
+        Error::TargetNotEmpty(_) => Some("name a new directory, or empty that one".to_owned()),
+        Error::Program { message, .. } if failed.context.is_some_and(super::Context::verbose) => {
+            Some(format!("its messages are: {message}"))
+        }
+        Error::Program { .. } => Some("-v shows its messages".to_owned()),
+        _ => None,
+    }
+}
+
+/// Returns the hint for an error of FUSE.
+pub(super) fn of_fuse(error: &fuse::Error) -> Option<String> {
+    use fuse::Error;
+    Some(match error {
+        Error::Device(_) | Error::Helper { refusal: Refusal::Device, .. } => {
+            "`modprobe fuse` as root loads the driver; a container needs --device /dev/fuse".to_owned()
+        }
+        Error::Helper { refusal: Refusal::NotPermitted, .. } => {
+            "`vmroot export --format dir`, `vmroot ls` and `vmroot cat` need no mount".to_owned()
+        }
+        Error::Helper { refusal: Refusal::NotWritable | Refusal::FileSystem, .. } => {
+            "name a directory of your own, such as one in $HOME".to_owned()
+        }
+        Error::Unmount { source, .. } if is_busy(source) => BUSY.to_owned(),
+        _ => return None,
+    })
+}
+
+/// Returns the hint for an error of a mount of the kernel.
+pub(super) fn of_kernel_mount(error: &kernel_mount::Error) -> Option<String> {
+    use kernel_mount::Error;
+    Some(match error {
+        Error::NotPermitted(_) | Error::NoFileSystem(_) | Error::NoFileBackedMounts(_) => {
+            "--driver fuse mounts as any user, with any kernel".to_owned()
+        }
+        Error::Unmount { source, .. } if is_busy(source) => BUSY.to_owned(),
+        _ => return None,
+    })
+}
+
+/// The hint for a mount in use.
+const BUSY: &str = "a program has its working directory or a file there; `fuser -vm DIR` lists such programs";
+
+fn is_busy(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy
+}
+
+/// Returns the hint for errors of a kind that no type says more about.
+pub(super) fn of_kind(kind: ErrorKind, failed: &Failed<'_>) -> Option<String> {
+    match (kind, failed.verb) {
+        (ErrorKind::NoSpace, "export" | "copy" | "sync" | "save") => Some(
+            "free space on the file system of the output; `vmroot gc` frees space of the cache, and --tmpdir names \
+             another directory for temporary files"
+                .to_owned(),
+        ),
+        (ErrorKind::NoSpace, _) => {
+            Some("`vmroot gc` frees space; --cache names a cache on another file system".to_owned())
+        }
+        (ErrorKind::Integrity, "pull" | "load" | "copy" | "sync" | "verify" | "layer") => None,
+        _ => None,
+    }
+}

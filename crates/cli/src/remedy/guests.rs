@@ -1,0 +1,41 @@
+//! Hints for errors of guests.
+
+use vmroot::boot::Error;
+
+use super::KERNEL;
+
+/// Texts of Linux when it has no memory left.
+const OUT_OF_MEMORY: [&str; 4] =
+    ["Out of memory", "out of memory", "System is deadlocked on memory", "page allocation failure"];
+
+pub(super) fn remedy(error: &Error) -> Option<String> {
+    Some(match error {
+        Error::NotAKernel(_) => KERNEL.to_owned(),
+        Error::Io(error) if error.source.kind() == std::io::ErrorKind::IsADirectory => KERNEL.to_owned(),
+        Error::NoModules { .. } | Error::AmbiguousModules { .. } => {
+            "--modules names the directory lib/modules/VERSION of the kernel, or one above it".to_owned()
+        }
+        Error::MissingModule { .. } => {
+            "--modules names another directory of modules; another form of the root (--via) needs other modules"
+                .to_owned()
+        }
+        Error::NoKvm(_) => {
+            "--accel tcg runs the guest without KVM, slowly; the group of /dev/kvm may use KVM".to_owned()
+        }
+        Error::HostMemory { .. } | Error::Memory { .. } => "--memory sets the memory of the guest".to_owned(),
+        Error::Processors { .. } => "--cpus sets the number of processors".to_owned(),
+        Error::Timeout(_) => "--timeout gives it more time".to_owned(),
+        Error::WrongKernel { image, .. } => {
+            format!("a kernel for {image} is needed, or an image for the kernel's architecture")
+        }
+        Error::Ended { console } | Error::Vmm { message: console, .. } if is_out_of_memory(console) => {
+            "the guest ran out of memory: --memory gives it more".to_owned()
+        }
+        Error::Ended { .. } => "-v shows the messages of the kernel".to_owned(),
+        _ => return None,
+    })
+}
+
+fn is_out_of_memory(console: &str) -> bool {
+    OUT_OF_MEMORY.iter().any(|text| console.contains(text))
+}

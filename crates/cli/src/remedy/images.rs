@@ -1,0 +1,108 @@
+//! Hints for errors of the images in the cache, and of archives and layouts.
+
+use std::path::Path;
+
+use vmroot::{image_store, transport};
+
+use super::{Failed, names};
+use crate::similar::similar;
+
+/// The number of similar names that a hint lists.
+const MAX_SIMILAR: usize = 3;
+
+/// Returns the hint for an error of the store.
+pub(super) fn of_store(error: &image_store::Error, failed: &Failed<'_>) -> Option<String> {
+    use image_store::Error;
+    Some(match error {
+        Error::NoSuchImage(name) => {
+            // With a platform, the name is followed by ` for OS/ARCH`.
+            let name = name.split(' ').next().unwrap_or_default();
+            match similar_images(name, failed) {
+                near if !near.is_empty() => {
+                    format!("did you mean {}? `vmroot images` lists the images of the cache", near.join(" or "))
+                }
+                _ if failed.context.is_some_and(|context| context.never_pulls()) && !vmroot::is_id(name) => {
+                    "without --pull=never, it is fetched; `vmroot images` lists the images of the cache".to_owned()
+                }
+                _ => "`vmroot images` lists the images of the cache".to_owned(),
+            }
+        }
+        Error::OtherPlatforms { name, wanted, available } => {
+            let first = available.split(", ").next().unwrap_or_default();
+            format!("--platform {first} takes that one; `vmroot pull --platform {wanted} {name}` fetches the other")
+        }
+        Error::Ambiguous { .. } => "give one of these, or more digits of the id".to_owned(),
+        Error::NoSuchLease(_) => "`vmroot lease list` lists the leases".to_owned(),
+        Error::InvalidFilter { .. } => {
+            "filters are before=IMAGE, since=IMAGE, reference=PATTERN, label=KEY=VALUE, dangling=true, until=TIME"
+                .to_owned()
+        }
+        Error::NotAnImage { .. } => "`vmroot copy` copies artifacts, which have no root".to_owned(),
+        Error::Budget { .. } => "`vmroot rm` and `vmroot gc` free space".to_owned(),
+        Error::Record { .. } => "`vmroot verify --repair` repairs the cache".to_owned(),
+        _ => return None,
+    })
+}
+
+/// Returns the names of images in the cache that are nearly the same. Errors are ignored: the hint is not the failure.
+fn similar_images(name: &str, failed: &Failed<'_>) -> Vec<String> {
+    let images = failed.context.and_then(|context| context.client().ok()).and_then(|client| client.images().ok());
+    let names = images.unwrap_or_default().into_iter().filter_map(|record| record.reference);
+    let mut candidates = Vec::new();
+    for reference in names {
+        let familiar = reference.familiar();
+        // `alpin` stands for `alpin:latest`.
+        let repository = familiar.strip_suffix(":latest").map(str::to_owned);
+        candidates.extend(repository.into_iter().chain([familiar]));
+    }
+    let mut near = similar(name, candidates);
+    near.truncate(MAX_SIMILAR);
+    near
+}
+
+/// Returns the hint for an error of an archive, a layout or a directory.
+pub(super) fn of_transport(error: &transport::Error) -> Option<String> {
+    use transport::Error;
+    Some(match error {
+        Error::InvalidName { name, .. } => match name.split_once(':') {
+            Some(("docker", details)) if !details.starts_with("//") => format!("did you mean docker://{details}?"),
+            Some((word, _)) if !names::TRANSPORTS.contains(&word) => names::transport(word),
+            None => {
+                format!("did you mean docker://{name}, the image of a registry, or vmroot:{name}, that of the cache?")
+            }
+            _ => return None,
+        },
+        Error::NotAnArchive { path, .. } | Error::NoManifestJson { path } if path.is_dir() => layouts().to_owned(),
+        Error::NotAnArchive { .. } => {
+            "images are in archives of `docker save`, `podman save` or `skopeo copy`, compressed or not".to_owned()
+        }
+        Error::NoManifestJson { path } | Error::NoManifestInTar { path } => format!(
+            "it is no archive of images; `vmroot pull tarball:{}` takes a tar of a root file system",
+            path.display()
+        ),
+        Error::Missing { role, path, .. } if *role == "layout version" || *role == "manifest" => match path.is_dir() {
+            true => layouts().to_owned(),
+            false => archives(path),
+        },
+        Error::Io { path, source, .. } if source.kind() == std::io::ErrorKind::NotADirectory => {
+            archives(path.parent().unwrap_or(path))
+        }
+        Error::NoSuchImage { .. } | Error::SeveralImages { .. } => {
+            "append :NAME, or :@N for the image at a position, counting from 0".to_owned()
+        }
+        Error::DaemonUnreachable { .. } => {
+            "check that the Docker engine runs; DOCKER_HOST or --daemon-host names its address".to_owned()
+        }
+        Error::Occupied { .. } => "choose another place, or remove what is there".to_owned(),
+        _ => return None,
+    })
+}
+
+fn layouts() -> &'static str {
+    "oci:DIR is an OCI layout with index.json, dir:DIR a directory of `skopeo copy` with manifest.json"
+}
+
+fn archives(path: &Path) -> String {
+    let path = path.display();
+    format!("the transports of files are oci-archive:{path} and docker-archive:{path}")
+}

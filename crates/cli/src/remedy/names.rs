@@ -1,0 +1,72 @@
+//! Hints for malformed names of images.
+
+use std::path::Path;
+
+use vmroot::model::Error;
+
+use crate::similar::similar;
+
+/// The transports of names of images.
+pub(super) const TRANSPORTS: [&str; 11] = [
+    "docker",
+    "vmroot",
+    "oci",
+    "oci-archive",
+    "docker-archive",
+    "dir",
+    "docker-daemon",
+    "containers-storage",
+    "tarball",
+    "sif",
+    "prebaked",
+];
+
+pub(super) fn remedy(error: &Error) -> Option<String> {
+    match error {
+        Error::UppercaseRepository { reference, repository } => Some(match reference.find(&**repository) {
+            Some(at) => {
+                let (before, rest) = reference.split_at(at);
+                let (name, after) = rest.split_at(repository.len());
+                format!("did you mean {before}{}{after}?", name.to_lowercase())
+            }
+            None => "names of repositories are lowercase".to_owned(),
+        }),
+        Error::InvalidReference { reference, .. } => of_reference(reference),
+        Error::UnsupportedArchitecture { .. } => Some(super::ARCHITECTURES.to_owned()),
+        Error::ArchitectureMismatch { available, .. } if !available.is_empty() => {
+            let first = available.first()?;
+            Some(format!("--platform {first} takes the image for that platform"))
+        }
+        _ => None,
+    }
+}
+
+fn of_reference(reference: &str) -> Option<String> {
+    if let Some((scheme, name)) = reference.split_once("://") {
+        return Some(match scheme {
+            "http" | "https" if !name.is_empty() => format!("omit the scheme: {name}"),
+            _ => transport(scheme),
+        });
+    }
+    let is_path = reference.starts_with(['/', '.', '~']) || Path::new(reference).exists();
+    if is_path {
+        return Some(
+            "a file or directory is named with a transport: docker-archive:FILE, oci-archive:FILE, oci:DIR, tarball:FILE; \
+             `vmroot load FILE` loads archives"
+                .to_owned(),
+        );
+    }
+    let (word, rest) = reference.split_once(':')?;
+    let is_transport = rest.starts_with(['/', '.']) || word.contains('-') && !word.contains(['.', '/']);
+    is_transport.then(|| transport(word))
+}
+
+/// Returns the hint for an unknown transport.
+pub(super) fn transport(word: &str) -> String {
+    let near = similar(word, TRANSPORTS.iter().map(|name| (*name).to_owned()));
+    let list = TRANSPORTS.map(|name| format!("{name}:")).join(" ");
+    match near.first() {
+        Some(near) => format!("did you mean {near}:? The transports are {list}"),
+        None => format!("the transports are {list}"),
+    }
+}

@@ -1,0 +1,257 @@
+//! Errors of the command line that clap detects, in the program's own words.
+
+use std::ffi::OsString;
+
+use clap::Command;
+use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
+use vmroot::ErrorKind;
+
+use crate::failure::Failure;
+
+/// The exit code of errors of usage.
+const EXIT_CODE: u8 = 2;
+
+/// The number of similar words that a hint lists.
+const MAX_SIMILAR: usize = 3;
+
+/// Words of docker, podman, skopeo and other tools that are no commands here, and hints for them.
+const OTHER_TOOLS: [(&[&str], &str); 19] = [
+    (&["run", "create", "start", "shell"], "`vmroot boot IMAGE --kernel FILE` runs an image in a guest"),
+    (&["exec"], "`vmroot boot IMAGE --kernel FILE -- COMMAND` runs a command of an image in a guest"),
+    (&["stop", "kill", "attach", "logs", "wait"], "Ctrl-C or the end of its command ends a guest of `vmroot boot`"),
+    (&["ps", "top", "container"], "vmroot has no containers; `vmroot mounts` lists the mounts of images"),
+    (&["rmi", "remove", "uninstall"], "`vmroot rm IMAGE` removes images"),
+    (&["image", "list"], "`vmroot images` lists images; other verbs on images are commands too, such as `vmroot rm`"),
+    (&["push", "upload"], "`vmroot copy vmroot:IMAGE docker://NAME` copies an image of the cache to a registry"),
+    (&["fetch", "download", "install", "get"], "`vmroot pull IMAGE` fetches an image"),
+    (&["build", "bud"], "`vmroot commit` adds a layer or changes of the config to an image"),
+    (&["search"], "`vmroot repos REGISTRY` and `vmroot tags REPOSITORY` list what a registry has"),
+    (&["version"], "`vmroot --version` prints the version"),
+    (&["info", "system"], "`vmroot df` prints the space of the cache, `vmroot registries explain` the configuration"),
+    (
+        &["prune", "clean", "cleanup", "clear"],
+        "`vmroot gc` frees space; `vmroot gc --unused` also removes unused images",
+    ),
+    (
+        &["import", "unpack", "extract", "convert"],
+        "`vmroot export IMAGE OUT` writes a root; `vmroot pull tarball:FILE` reads one",
+    ),
+    (&["unmount"], "`vmroot umount DIR` unmounts an image"),
+    (&["manifest"], "`vmroot inspect --raw IMAGE` prints a manifest, `vmroot manifest-digest FILE` its digest"),
+    (&["show", "describe"], "`vmroot inspect IMAGE` describes an image"),
+    (&["check", "fsck", "repair"], "`vmroot verify` checks the cache; --repair repairs it"),
+    (
+        &["standalone-sign", "standalone-verify", "generate-sigstore-key"],
+        "vmroot neither makes nor checks signatures; skopeo does",
+    ),
+];
+
+/// Prints an error of clap, or the help or the version, and ends the process.
+pub(crate) fn exit(error: &clap::Error, root: Command, words: &[OsString]) -> ! {
+    use ClapErrorKind::{DisplayHelp, DisplayVersion};
+    if matches!(error.kind(), DisplayHelp | DisplayVersion) {
+        error.exit();
+    }
+    let failure = failure(error, root, words);
+    failure.print();
+    std::process::exit(failure.exit_code.into())
+}
+
+/// Returns the failure for an error of clap. `words` is the command line.
+fn failure(error: &clap::Error, mut root: Command, words: &[OsString]) -> Failure {
+    root.build();
+    let unknown = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) if error.kind() == ClapErrorKind::InvalidSubcommand => word,
+        _ => "",
+    };
+    let command = named_command(&root, words, unknown);
+    let error = ClapError { error, command };
+    let name = command.get_bin_name().unwrap_or("vmroot").to_owned();
+    let mut failure = Failure::new(ErrorKind::Usage, error.message(), EXIT_CODE);
+    failure.option = error.option();
+    if error.is_about_the_number() {
+        failure.usage = Some(usage(command));
+    }
+    failure.hint = Some(error.hint().unwrap_or_else(|| match error.error.kind() {
+        ClapErrorKind::InvalidSubcommand
+        | ClapErrorKind::MissingSubcommand
+        | ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            format!("`{name} --help` lists the commands")
+        }
+        _ => format!("`{name} --help` describes the arguments"),
+    }));
+    failure
+}
+
+/// Returns the usage of a command. clap's own depends on the arguments and the environment.
+fn usage(command: &Command) -> String {
+    let text = command.clone().render_usage().to_string();
+    let lines = text.strip_prefix("Usage:").unwrap_or(&text).lines().map(str::trim);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the command that the words before `unknown` name: `vmroot`, `vmroot lease` or `vmroot lease create`.
+fn named_command<'a>(root: &'a Command, words: &[OsString], unknown: &str) -> &'a Command {
+    let words = words.iter().skip(1).take_while(|word| *word != "--" && *word != unknown);
+    words.fold(root, |command, word| word.to_str().and_then(|word| command.find_subcommand(word)).unwrap_or(command))
+}
+
+struct ClapError<'a> {
+    error: &'a clap::Error,
+    command: &'a Command,
+}
+
+impl ClapError<'_> {
+    fn texts(&self, kind: ContextKind) -> Vec<String> {
+        match self.error.get(kind) {
+            Some(ContextValue::String(text)) => vec![text.clone()],
+            Some(ContextValue::Strings(texts)) => texts.clone(),
+            Some(ContextValue::StyledStr(text)) => vec![text.to_string()],
+            Some(ContextValue::StyledStrs(texts)) => texts.iter().map(ToString::to_string).collect(),
+            Some(ContextValue::Number(number)) => vec![number.to_string()],
+            _ => Vec::new(),
+        }
+    }
+
+    fn text(&self, kind: ContextKind) -> String {
+        self.texts(kind).join(", ")
+    }
+
+    /// Returns what is wrong, on one line.
+    fn message(&self) -> String {
+        let argument = self.text(ContextKind::InvalidArg);
+        let value = self.text(ContextKind::InvalidValue);
+        match self.error.kind() {
+            ClapErrorKind::InvalidSubcommand => {
+                format!("unknown command `{}`", self.text(ContextKind::InvalidSubcommand))
+            }
+            ClapErrorKind::MissingSubcommand | ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                "the command is missing".to_owned()
+            }
+            // An error of this program's own checks.
+            _ if self.error.context().next().is_none() => self.own_text(),
+            ClapErrorKind::UnknownArgument if argument.starts_with('-') => format!("unknown option {argument}"),
+            ClapErrorKind::UnknownArgument => format!("unexpected argument `{argument}`"),
+            ClapErrorKind::MissingRequiredArgument => match self.texts(ContextKind::InvalidArg).len() {
+                1 => format!("{argument} is missing"),
+                _ => format!("{argument} are missing"),
+            },
+            ClapErrorKind::InvalidValue if value.is_empty() => format!("{argument} needs a value"),
+            ClapErrorKind::InvalidValue => format!("{argument}: invalid value `{value}`"),
+            ClapErrorKind::ValueValidation => {
+                let reason = std::error::Error::source(self.error).map(ToString::to_string).unwrap_or_default();
+                match reason.contains(&value) {
+                    true => format!("{argument}: {reason}"),
+                    false => format!("{argument}: invalid value `{value}`: {reason}"),
+                }
+            }
+            ClapErrorKind::ArgumentConflict => match self.text(ContextKind::PriorArg) {
+                prior if prior == argument => format!("{argument} is given more than once"),
+                prior if prior.is_empty() => format!("{argument} does not go with the other arguments"),
+                prior => format!("{argument} does not go with {prior}"),
+            },
+            ClapErrorKind::NoEquals => format!("{argument} needs an equals sign before its value"),
+            ClapErrorKind::TooManyValues => format!("{argument}: one value too many, `{value}`"),
+            ClapErrorKind::TooFewValues | ClapErrorKind::WrongNumberOfValues => {
+                format!("{argument} has the wrong number of values")
+            }
+            ClapErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
+            _ => self.own_text(),
+        }
+    }
+
+    /// Returns the first line of the text that clap prints.
+    fn own_text(&self) -> String {
+        let text = self.error.render().to_string();
+        let line = text.lines().next().unwrap_or_default();
+        line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    }
+
+    /// Returns the option that the error is about, such as `--format`.
+    fn option(&self) -> Option<String> {
+        let argument = self.texts(ContextKind::InvalidArg).into_iter().next().unwrap_or_else(|| self.own_text());
+        let option = argument.split([' ', '=', ':', ',']).find(|word| word.starts_with('-'))?;
+        Some(option.to_owned())
+    }
+
+    /// Returns whether arguments are missing or too many, so that the usage shows what is wrong.
+    fn is_about_the_number(&self) -> bool {
+        match self.error.kind() {
+            ClapErrorKind::MissingRequiredArgument
+            | ClapErrorKind::TooManyValues
+            | ClapErrorKind::TooFewValues
+            | ClapErrorKind::WrongNumberOfValues => true,
+            ClapErrorKind::UnknownArgument => self.option().is_none(),
+            _ => false,
+        }
+    }
+
+    /// Returns what to do, if it is more than reading the help.
+    fn hint(&self) -> Option<String> {
+        let list = |texts: Vec<String>| {
+            let quoted = texts.iter().take(MAX_SIMILAR).map(|text| format!("`{text}`"));
+            quoted.collect::<Vec<_>>().join(" or ")
+        };
+        match self.error.kind() {
+            ClapErrorKind::InvalidSubcommand => {
+                let word = self.text(ContextKind::InvalidSubcommand);
+                let name = self.command.get_bin_name().unwrap_or("vmroot");
+                if name == "vmroot"
+                    && let Some((_, hint)) = OTHER_TOOLS.iter().find(|(words, _)| words.contains(&&*word))
+                {
+                    return Some((*hint).to_owned());
+                }
+                let similar = self.texts(ContextKind::SuggestedSubcommand);
+                let known: Vec<_> = self.command.get_subcommands().map(Command::get_name).collect();
+                match (similar.is_empty(), name) {
+                    (false, _) => Some(format!("did you mean {}? `{name} --help` lists the commands", list(similar))),
+                    (true, "vmroot") => None,
+                    (true, _) => Some(format!("the commands of `{name}` are {}", known.join(", "))),
+                }
+            }
+            ClapErrorKind::UnknownArgument => {
+                let similar = self.texts(ContextKind::SuggestedArg);
+                let name = self.command.get_bin_name().unwrap_or("vmroot");
+                (!similar.is_empty())
+                    .then(|| format!("did you mean {}? `{name} --help` lists the options", list(similar)))
+            }
+            ClapErrorKind::MissingRequiredArgument if self.text(ContextKind::InvalidArg).contains("--kernel") => {
+                Some(crate::remedy::KERNEL.to_owned())
+            }
+            ClapErrorKind::InvalidValue => {
+                let valid = self.texts(ContextKind::ValidValue);
+                let similar = self.texts(ContextKind::SuggestedValue);
+                match (valid.is_empty(), similar.is_empty()) {
+                    (true, _) => None,
+                    (_, true) => Some(format!("the values are {}", valid.join(", "))),
+                    _ => Some(format!("did you mean {}? The values are {}", list(similar), valid.join(", "))),
+                }
+            }
+            ClapErrorKind::ValueValidation if self.message().contains("unsupported architecture") => {
+                Some(crate::remedy::ARCHITECTURES.to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Arguments;
+
+    /// Each command that a hint names exists, and none of the words is a command.
+    #[test]
+    fn hints_name_existing_commands() {
+        let root = Arguments::program();
+        for (words, hint) in OTHER_TOOLS {
+            for word in words {
+                assert!(root.find_subcommand(word).is_none(), "{word} is a command");
+            }
+            for named in hint.split("`vmroot ").skip(1) {
+                let verb = named.split([' ', '`']).next().unwrap();
+                assert!(verb.starts_with('-') || root.find_subcommand(verb).is_some(), "{hint}");
+            }
+        }
+    }
+}

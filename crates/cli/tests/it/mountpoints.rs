@@ -1,0 +1,146 @@
+//! The mountpoint of `mount`: `--mkdir`, `--force`, and `umount --rmdir`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{Pid, Signal, kill_process};
+use vmroot_testkit::registry::Registry;
+
+use crate::mounting::cannot_mount;
+use crate::program::{Program, wait_until};
+use crate::samples::{image, serve};
+
+struct PlaceTest {
+    program: Program,
+    image: String,
+    place: PathBuf,
+}
+
+impl PlaceTest {
+    fn new() -> Self {
+        let registry = Registry::start();
+        let program = Program::new();
+        let image = serve(&registry, &image("amd64"), "v1");
+        program.ok(["pull", &image, "--arch=amd64"]);
+        let place = program.path("new/place");
+        Self { program, image, place }
+    }
+
+    fn arguments<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let arguments = ["mount", &self.image, self.place.to_str().unwrap(), "--detach", "--driver=fuse"];
+        arguments.into_iter().chain(more.iter().copied()).collect()
+    }
+
+    fn umount(&self, more: &[&str]) {
+        self.program.ok(["umount", self.place.to_str().unwrap()].iter().chain(more));
+    }
+
+    fn motd(&self) -> String {
+        fs::read_to_string(self.place.join("etc/motd")).unwrap_or_default()
+    }
+}
+
+impl Drop for PlaceTest {
+    fn drop(&mut self) {
+        // After a failed test: the directory could not be removed while it is mounted.
+        while unmount(&self.place, UnmountFlags::DETACH).is_ok() {}
+    }
+}
+
+#[test]
+fn missing_mountpoint_is_made_on_request() {
+    if cannot_mount() {
+        return;
+    }
+    let test = PlaceTest::new();
+    let message = test.program.fails(3, test.arguments(&[]));
+    assert!(message.contains(&format!("{}: --mkdir creates it", test.place.display())), "{message}");
+    assert!(!test.place.parent().unwrap().exists());
+    test.program.ok(test.arguments(&["--mkdir"]));
+    assert_eq!(test.motd(), "amd64\n");
+    test.umount(&[]);
+    // As with mount(8), the directory stays. It may exist the next time.
+    assert!(test.place.is_dir());
+    test.program.ok(test.arguments(&["--mkdir"]));
+    test.umount(&["--rmdir"]);
+    assert!(!test.place.exists() && test.place.parent().unwrap().is_dir());
+}
+
+/// A mount that fails leaves no directory that it has made.
+#[test]
+fn failed_mount_removes_its_new_mountpoint() {
+    if cannot_mount() {
+        return;
+    }
+    let test = PlaceTest::new();
+    for (code, arguments) in [
+        (3, ["mount", "localhost:1/none", "--pull=never"]),
+        (3, ["mount", &test.image, "--layer=/no/layer"]),
+        (3, ["mount", &test.image, "--add=/no/file:/x"]),
+    ] {
+        test.program.fails(code, arguments.iter().chain(&[test.place.to_str().unwrap(), "--mkdir"]));
+        assert!(!test.program.path("new").exists(), "{arguments:?}");
+    }
+    // The parent is a file.
+    test.program.file("new", "");
+    let message = test.program.fails(1, test.arguments(&["--mkdir"]));
+    assert!(message.contains(test.place.to_str().unwrap()), "{message}");
+}
+
+#[test]
+fn files_and_mounts_are_hidden_only_with_force() {
+    if cannot_mount() {
+        return;
+    }
+    let test = PlaceTest::new();
+    let place = test.place.display();
+    fs::create_dir_all(&test.place).unwrap();
+    fs::write(test.place.join("precious"), "x").unwrap();
+    let message = test.program.fails(1, test.arguments(&[]));
+    assert!(message.contains(&format!("{place}: not empty; --force mounts over it")), "{message}");
+    test.program.ok(test.arguments(&["--force"]));
+    assert_eq!(test.motd(), "amd64\n");
+    let message = test.program.fails(1, test.arguments(&[]));
+    let expected = format!("{place}: vmroot's mount of {} is mounted there; --force mounts over it", test.image);
+    assert!(message.contains(&expected), "{message}");
+    test.program.ok(test.arguments(&["-f"]));
+    test.umount(&[]);
+    assert_eq!(test.motd(), "amd64\n");
+    test.umount(&[]);
+    assert_eq!(fs::read_to_string(test.place.join("precious")).unwrap(), "x");
+    // The directory is not empty, so it stays, and the mount is gone all the same.
+    test.program.ok(test.arguments(&["--force"]));
+    let message = test.program.fails(1, ["umount", "--rmdir", test.place.to_str().unwrap()]);
+    assert!(message.contains("unmounted, but not removed: Directory not empty"), "{message}");
+    assert!(test.place.join("precious").exists());
+}
+
+/// The server of a mount is killed. The directory cannot be read, and a new mount says why.
+#[test]
+fn dead_mount_is_named() {
+    if cannot_mount() {
+        return;
+    }
+    let test = PlaceTest::new();
+    test.program.ok(test.arguments(&["--mkdir"]));
+    let mounts = test.program.json(["mounts", "--json"]);
+    let ours = |mounts: &serde_json::Value| {
+        mounts.as_array().unwrap().iter().find(|mount| mount["directory"] == test.place.to_str().unwrap()).cloned()
+    };
+    let mount = ours(&mounts).unwrap();
+    assert_eq!(mount["served"], true);
+    let pid = mount["process"].as_i64().unwrap();
+    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+    wait_until("the end of the connection", || fs::metadata(&test.place).is_err());
+    let mount = ours(&test.program.json(["mounts", "--json"])).unwrap();
+    assert!(mount["served"] == false && mount["process"].is_null(), "{mount}");
+    assert!(test.program.ok(["mounts"]).contains(&format!("{pid} (ended)")));
+    let message = test.program.fails(1, test.arguments(&[]));
+    assert!(message.contains("is mounted there; --force mounts over it"), "{message}");
+    test.program.ok(test.arguments(&["--force"]));
+    assert_eq!(test.motd(), "amd64\n");
+    test.umount(&[]);
+    test.umount(&[]);
+    assert!(ours(&test.program.json(["mounts", "--json"])).is_none());
+}

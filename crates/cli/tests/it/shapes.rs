@@ -1,0 +1,187 @@
+//! `docs/json.md`: the fields of each verb's JSON are those of its table, and have the types of the table.
+
+mod page;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+
+use serde_json::Value;
+use vmroot_testkit::image::Index;
+use vmroot_testkit::layer::Encoding;
+use vmroot_testkit::registry::{Auth, Registry};
+
+use crate::program::Program;
+use crate::samples::{image, index, serve, serve_index};
+use page::Page;
+
+/// The images of the tests: one for amd64, and a list.
+struct Samples {
+    program: Program,
+    registry: Registry,
+    list: Index,
+    one: String,
+    several: String,
+}
+
+impl Samples {
+    fn new() -> Self {
+        let (program, registry, list) = (Program::new(), Registry::start(), index());
+        let one = serve(&registry, &image("amd64"), "one");
+        let several = serve_index(&registry, &list, "several");
+        Self { program, registry, list, one, several }
+    }
+
+    /// Runs a command with `--json` in the home directory, and returns what it prints.
+    #[track_caller]
+    fn json(&self, code: i32, arguments: &[&str]) -> Value {
+        let mut command = self.program.command(arguments.iter().copied().chain(["--json"]));
+        let output: crate::program::CommandOutput = command.current_dir(self.program.path("")).output().unwrap().into();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output}");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {output}"))
+    }
+
+    /// Returns a document of a registry that refers to an image.
+    fn put_referrer(&self) {
+        let subject = &self.list.document;
+        let document = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "artifactType": "application/example",
+            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "size": 2,
+                "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"},
+            "layers": [],
+            "subject": {"mediaType": subject.media_type.to_string(), "size": subject.bytes.len(), "digest": subject.digest},
+        });
+        let bytes = document.to_string().into_bytes();
+        self.registry.put_manifest(
+            crate::samples::REPOSITORY,
+            None,
+            "application/vnd.oci.image.manifest.v1+json",
+            &bytes,
+        );
+    }
+}
+
+/// Runs each verb, and compares its output with the page in both directions.
+#[test]
+fn page_and_output_have_the_same_fields() {
+    let mut page = Page::read();
+    let samples = Samples::new();
+    let (one, several) = (samples.one.as_str(), samples.several.as_str());
+    // Images into the cache.
+    page.check("pull", &samples.json(0, &["pull", one, "--arch=amd64"]));
+    let both = samples.json(0, &["pull", one, several, "--arch=amd64"]);
+    assert_eq!(both.as_array().map(Vec::len), Some(2), "{both}");
+    both.as_array().unwrap().iter().for_each(|image| page.check("pull", image));
+    samples.json(0, &["pull", several, "--arch=arm64"]);
+    page.check("images", &samples.json(0, &["images"]));
+    page.check("save", &samples.json(0, &["save", several, "--output=saved.tar", "--arch=arm64"]));
+    let changed = samples.json(0, &["commit", several, "--arch=arm64", "--change=ENV A=b", "--tag", several]);
+    page.check("commit", &changed);
+    page.check("load", &samples.json(0, &["load", "saved.tar", "--arch=arm64"]));
+    // The cache's images.
+    for image in [one, several] {
+        page.check("inspect", &samples.json(0, &["inspect", image, "--arch=amd64"]));
+        page.check("config", &samples.json(0, &["config", image, "--arch=amd64"]));
+        page.check("history", &samples.json(0, &["history", image, "--arch=amd64"]));
+    }
+    page.check("tag", &samples.json(0, &["tag", one, "name:1", "--arch=amd64"]));
+    page.check("tag", &samples.json(0, &["tag", several, "name:1", "--arch=arm64"]));
+    samples.program.ok(["untag", "name:1", "--platform=linux/arm64"]);
+    samples.program.ok(["tag", one, "name:2", "--arch=amd64"]);
+    page.check("tag", &samples.json(0, &["tag", &format!("{several}"), "name:2", "--arch=amd64"]));
+    page.check("untag", &samples.json(0, &["untag", "name:2", "--arch=amd64"]));
+    // Files of an image.
+    let etc = |verb: &'static [&'static str]| {
+        verb.iter().map(|word| if *word == "IMAGE" { one } else { *word }).chain(["--arch=amd64"]).collect::<Vec<_>>()
+    };
+    page.check("ls", &samples.json(0, &etc(&["ls", "IMAGE", "-R"])));
+    for path in ["etc", "null", "bin"] {
+        page.check("stat", &samples.json(0, &["stat", one, path, "--arch=amd64"]));
+        page.check("why", &samples.json(0, &["why", one, path, "--arch=amd64"]));
+    }
+    page.check("why", &samples.json(3, &etc(&["why", "IMAGE", "doomed"])));
+    page.check("why", &samples.json(0, &etc(&["why", "IMAGE", "bin/tool"])));
+    page.check("readlink", &samples.json(0, &etc(&["readlink", "IMAGE", "bin"])));
+    page.check("resolve", &samples.json(0, &etc(&["resolve", "IMAGE", "bin/tool"])));
+    fs::create_dir(samples.program.path("extra")).unwrap();
+    samples.program.file("extra/file", "");
+    samples.program.ok([
+        "export",
+        one,
+        samples.program.path("pre").to_str().unwrap(),
+        "--format=prebaked",
+        "--arch=amd64",
+    ]);
+    let other = vmroot_testkit::image::ImageBuilder::new().layer(&crate::samples::base()).build();
+    let other = serve(&samples.registry, &other, "other");
+    page.check("diff", &samples.json(1, &["diff", one, &other, "--arch=amd64"]));
+    page.check("export", &samples.json(0, &["export", one, "out.cpio", "--arch=amd64"]));
+    page.check("export", &samples.json(0, &["export", one, "out.erofs", "--format=erofs-meta", "--arch=amd64"]));
+    // The cache.
+    page.check("df", &samples.json(0, &["df"]));
+    page.check("df IMAGE", &samples.json(0, &["df", one, "--arch=amd64"]));
+    page.check("verify", &samples.json(0, &["verify"]));
+    page.check("lease create", &samples.json(0, &["lease", "create", one, "--id=job", "--expire=1h", "--arch=amd64"]));
+    page.check("lease list", &samples.json(0, &["lease", "list"]));
+    page.check("gc", &samples.json(0, &["gc", "--unused", "--max-size=1T"]));
+    page.check("rm", &samples.json(0, &["rm", one, "--force", "--arch=amd64"]));
+    page.check("gc", &samples.json(0, &["gc"]));
+    page.check("lease release", &samples.json(0, &["lease", "release", "job"]));
+    samples.program.ok(["gc"]);
+    samples.program.ok(["pull", several, "--arch=amd64"]);
+    damage(&samples);
+    page.check("verify", &samples.json(5, &["verify"]));
+    // Registries.
+    samples.put_referrer();
+    page.check("tags", &samples.json(0, &["tags", one]));
+    page.check("list-tags", &samples.json(0, &["list-tags", &format!("docker://{}", one.rsplit_once(':').unwrap().0)]));
+    page.check("digest", &samples.json(0, &["digest", one]));
+    page.check("referrers", &samples.json(0, &["referrers", several]));
+    page.check("repos", &samples.json(0, &["repos", &samples.registry.host()]));
+    page.check("instances", &samples.json(0, &["instances", one]));
+    page.check("tag in a registry", &samples.json(0, &["tag", "--remote", one, "more"]));
+    let source = format!("docker://{several}");
+    page.check("copy", &samples.json(0, &["copy", "--all", &source, "oci:copy:v1"]));
+    for more in [&[][..], &["--dry-run"]] {
+        let arguments = [&["sync", "--src=docker", "--dest=dir", one, "mirror"], more].concat();
+        page.check("sync", &samples.json(0, &arguments));
+    }
+    page.check("delete", &samples.json(0, &["delete", "oci:copy:v1"]));
+    page.check("registries explain", &samples.json(0, &["registries", "explain", one]));
+    samples.registry.require(Auth::basic("user", "secret"));
+    let host = samples.registry.host();
+    page.check("login", &samples.json(0, &["login", &host, "--username=user", "--password=secret"]));
+    page.check("logout", &samples.json(0, &["logout", &host]));
+    // Files.
+    samples.program.file("layer.tar", crate::samples::base().to_tar(&Encoding::default()));
+    page.check("layer index", &samples.json(0, &["layer", "index", "layer.tar", "--output=index"]));
+    let index = fs::read_dir(samples.program.path("index")).unwrap().map(|entry| entry.unwrap().path());
+    let index = index.into_iter().find(|path| path.extension().is_some_and(|it| it == "idx")).unwrap();
+    page.check("layer verify", &samples.json(0, &["layer", "verify", index.to_str().unwrap()]));
+    page.check("manifest-digest", &samples.json(0, &["manifest-digest", "copy/index.json"]));
+    let error = samples.program.run(["--json", "no-such-command"]).stderr;
+    page.check("Errors", &serde_json::from_str(&error).unwrap());
+
+    page.assert_all_found();
+    let verbs: BTreeSet<String> = crate::snapshots::verbs(&samples.program).into_iter().collect();
+    let with: BTreeSet<String> =
+        page.titles().iter().map(|title| title.split(' ').next().unwrap().to_owned()).collect();
+    let unknown: Vec<_> = with.iter().filter(|verb| !verbs.contains(*verb) && *verb != "Errors").collect();
+    assert!(unknown.is_empty(), "docs/json.md has sections of {unknown:?}");
+    let missing: Vec<_> = verbs.iter().filter(|verb| !with.contains(*verb) && !page.without.contains(*verb)).collect();
+    assert!(missing.is_empty(), "docs/json.md has no section of {missing:?}");
+}
+
+/// Changes a byte of the largest blob.
+fn damage(samples: &Samples) {
+    let blobs = samples.program.cache().join("blobs/sha256");
+    let length = |path: &std::path::PathBuf| path.metadata().unwrap().len();
+    let files = fs::read_dir(&blobs).unwrap().map(|entry| entry.unwrap().path());
+    let largest = files.max_by_key(length).expect("the cache has blobs");
+    let mut bytes = fs::read(&largest).unwrap();
+    bytes[100] ^= 1;
+    fs::remove_file(&largest).unwrap();
+    fs::File::create(&largest).unwrap().write_all(&bytes).unwrap();
+}

@@ -1,0 +1,163 @@
+//! Failures of files, archives, registries and caches.
+
+use std::fs;
+
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
+use vmroot_testkit::registry::{Auth, CA_PEM, Fault, PlainAnswer, Registry, Rule};
+
+use super::Transcript;
+use crate::program::Program;
+use crate::samples::{image, serve};
+
+const DEMO: &str = concat!("oci:", env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo");
+
+/// Files of the wrong kind, and files and directories that are confused.
+#[test]
+fn files() {
+    let program = Program::new();
+    program.file("text", "root:x:0:0:root:/root:/bin/bash\n".repeat(40));
+    program.file("page.html", "<!DOCTYPE html><html><body>Not Found</body></html>");
+    program.file("disk.qcow2", [&b"QFI\xfb"[..], &[0; 2000]].concat());
+    program.file("package.zip", b"PK\x03\x04............................");
+    program.file("empty", "");
+    program.file("cut.tar", &Layer::new([Entry::file("f", "x".repeat(4000))]).to_tar(&Encoding::default())[..2000]);
+    fs::create_dir(program.path("directory")).unwrap();
+    fs::create_dir(program.path("full")).unwrap();
+    program.file("full/file", "");
+    let mut transcript = Transcript::new(&program).replace(DEMO, "oci:demo");
+    for file in ["text", "page.html", "disk.qcow2", "package.zip", "empty", "cut.tar", "directory", "missing"] {
+        transcript.run(["load", file]);
+        transcript.run(["layer", "index", file, "--output", "index"]);
+    }
+    for verb in [
+        &["commit", DEMO, "text", "--arch=amd64"][..],
+        &["commit", DEMO, "directory", "--arch=amd64"],
+        &["export", DEMO, "out.tar", "--layer", "disk.qcow2", "--arch=amd64"],
+        &["pull", "docker-archive:text"],
+        &["pull", "oci-archive:text"],
+        &["pull", "docker-archive:directory"],
+        &["pull", "oci:text"],
+        &["pull", "oci:directory"],
+        &["pull", "dir:directory"],
+        &["pull", "tarball:text"],
+        &["pull", "sif:text"],
+        &["ls", "prebaked:directory"],
+        &["ls", "prebaked:text"],
+        &["boot", DEMO, "--kernel", "text"],
+        &["boot", DEMO, "--kernel", "directory"],
+        &["boot", DEMO, "--kernel", "missing"],
+        &["export", DEMO, "directory", "--format=ext4"],
+        &["export", DEMO, "text", "--format=dir"],
+        &["export", DEMO, "full", "--format=dir"],
+        &["export", DEMO, "missing/out.tar"],
+        &["export", DEMO, "text/out.tar"],
+        &["mount", DEMO, "missing"],
+        &["mount", DEMO, "text"],
+        &["umount", "missing"],
+        &["umount", "directory"],
+        &["virtiofs", DEMO, "--socket=text"],
+        &["manifest-digest", "directory"],
+        &["manifest-digest", "missing"],
+        &["man", "text"],
+        &["save", "demo", "-o", "missing/x.tar"],
+        &["pull", "localhost:1/x", "--authfile=missing"],
+        &["pull", "localhost:1/x", "--ca-file=missing"],
+        &["pull", "localhost:1/x", "--ca-file=text"],
+        &["images", "--cache", "text"],
+    ] {
+        transcript.run(verb);
+    }
+    transcript.check("files");
+}
+
+/// Registries that refuse, fail, or are not there.
+#[test]
+fn registries() {
+    let registry = Registry::start();
+    let built = image("amd64");
+    let reference = serve(&registry, &built, "v1");
+    let program = Program::new();
+    let mut transcript = Transcript::new(&program).replace(registry.host(), "[REGISTRY]");
+    let missing = reference.replace(":v1", ":v2");
+    let other = format!("{}/test/none:v1", registry.host());
+    transcript.run(["pull", &missing]);
+    transcript.run(["ls", &missing]);
+    transcript.run(["inspect", &missing]);
+    transcript.run(["ls", &other]);
+    transcript.run(["tags", &other]);
+    transcript.run(["pull", &reference, "--platform=linux/s390x"]);
+    transcript.run(["delete", &missing]);
+    registry.misbehave(Rule::on(&built.layers[1].digest.to_string()).fault(Fault::Corrupt(100)));
+    transcript.run(["pull", &reference, "--arch=amd64", "--retries=0"]);
+    registry.behave();
+    transcript.run(["pull", &reference, "--arch=amd64", "--max-entries=2"]);
+    transcript.run(["pull", &reference, "--arch=amd64", "--max-names=10"]);
+    registry.require(Auth::basic("user", "secret"));
+    transcript.run(["pull", &reference]);
+    transcript.run(["ls", &reference]);
+    transcript.run(["copy", &format!("docker://{reference}"), "oci:layout"]);
+    transcript.run(["pull", &reference, "--creds=user:wrong"]);
+    transcript.run(["copy", &format!("docker://{reference}"), "oci:layout", "--src-creds=user:wrong"]);
+    transcript.run(["login", &registry.host(), "--username=user", "--password=wrong"]);
+    transcript.run(["logout", &registry.host()]);
+    transcript.check("registries");
+}
+
+/// A port on which nothing listens.
+#[test]
+fn closed_port() {
+    let host = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let program = Program::new();
+    let mut transcript =
+        Transcript::new(&program).replace(host.to_string(), "[REGISTRY]").replace(host.port().to_string(), "[PORT]");
+    let image = format!("{host}/team/app:1");
+    for verb in [&["pull"][..], &["ls"], &["inspect"], &["tags"], &["export", "--format=tar"], &["config"]] {
+        let out = if verb[0] == "export" { Some("out.tar") } else { None };
+        transcript
+            .run(verb.iter().copied().take(1).chain([image.as_str()]).chain(out).chain(verb.iter().copied().skip(1)));
+    }
+    transcript.run(["copy", &format!("docker://{image}"), "oci:layout"]);
+    transcript.run(["login", &host.to_string(), "--username=a", "--password=b"]);
+    transcript.check("closed_port");
+}
+
+/// A registry with TLS whose authority is unknown, and files that are no certificates.
+#[test]
+fn tls() {
+    let registry = Registry::start_tls(PlainAnswer::BadRequest);
+    let image = serve(&registry, &image("amd64"), "v1");
+    let program = Program::new();
+    program.file("authority.pem", CA_PEM);
+    program.file("bundle.pem", "");
+    let mut transcript = Transcript::new(&program).replace(registry.host(), "[REGISTRY]");
+    transcript.run(["pull", &image, "--arch=amd64"]);
+    transcript.run(["ls", &image, "--arch=amd64", "--tls-verify=true"]);
+    transcript.run(["pull", &image, "--arch=amd64", "--ca-file=bundle.pem"]);
+    transcript.check("tls");
+    program.ok(["pull", &image, "--arch=amd64", "--ca-file", program.path("authority.pem").to_str().unwrap()]);
+}
+
+/// A system without certificates of authorities.
+#[test]
+fn no_authorities() {
+    let registry = Registry::start_tls(PlainAnswer::BadRequest);
+    let image = serve(&registry, &image("amd64"), "v1");
+    let program = Program::new();
+    let authority = program.file("authority.pem", CA_PEM);
+    let none = program.file("none.pem", "");
+    let run = |arguments: &[&str]| {
+        let mut command = program.command(arguments);
+        // As rustls-native-certs and OpenSSL read them: these places replace those of the system.
+        command.env("SSL_CERT_FILE", &none).env("SSL_CERT_DIR", program.path("none"));
+        crate::program::CommandOutput::from(command.output().unwrap())
+    };
+    let message = run(&["pull", &image, "--arch=amd64", "--tls-verify=true"]).fails(1);
+    for part in ["this system has no certificates of authorities", "ca-certificates", "--ca-file"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    run(&["pull", &image, "--arch=amd64", "--ca-file", authority.to_str().unwrap()]).ok();
+    let certificates = program.path(&format!(".config/containers/certs.d/{}", registry.host()));
+    fs::create_dir_all(&certificates).unwrap();
+    fs::write(certificates.join("ca.crt"), CA_PEM).unwrap();
+    run(&["pull", &image, "--arch=amd64"]).ok();
+}
