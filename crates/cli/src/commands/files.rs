@@ -166,7 +166,7 @@ pub(crate) fn cat(context: &Context, image: &str, paths: &[PathBuf]) -> anyhow::
         match cat_file(&opened.root, path, &mut out) {
             Err(error) if paths.len() > 1 && !error.is::<std::io::Error>() => {
                 out.flush()?;
-                code = report_operand(&error);
+                code = report_operand(&error, "cat");
             }
             result => result?,
         }
