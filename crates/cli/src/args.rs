@@ -16,6 +16,7 @@ mod limits;
 mod login;
 mod mount;
 mod platform;
+mod progress;
 mod quantity;
 mod registries;
 mod registry;
@@ -55,6 +56,7 @@ pub(crate) use limits::LimitArguments;
 pub(crate) use login::{LoginArguments, LogoutArguments};
 pub(crate) use mount::{Driver, MountArguments, UmountArguments};
 pub(crate) use platform::{PlatformArguments, Pull, PullArguments};
+pub(crate) use progress::ProgressMode;
 pub(crate) use registries::RegistriesCommand;
 pub(crate) use registry::{RegistryArguments, RegistryFiles};
 pub(crate) use repository::{DeleteArguments, RemoteArgument, RepositoryArgument};
@@ -128,6 +130,9 @@ pub(crate) struct Global {
     /// Log more to standard error: -v for information, -vv for debugging, -vvv for everything
     #[arg(short = 'v', long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Show progress on standard error in this form [default: bar on a terminal, plain elsewhere; none with --quiet]
+    #[arg(long, global = true, value_name = "FORM")]
+    pub(crate) progress: Option<ProgressMode>,
     /// Log for debugging [same as -vv]
     #[arg(long, global = true, hide_short_help = true)]
     pub(crate) debug: bool,

@@ -36,6 +36,7 @@ use crate::signals;
 /// Runs a command. `name` is its name on the command line.
 pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Result<()> {
     let context = &context.with_purpose(&purpose(name, &command));
+    signals::set_verb(name);
     if !handles_signals(&command) {
         context.cancel_on_interrupt()?;
         signals::exit_after_grace_period()?;
@@ -107,11 +108,11 @@ fn purpose(name: &str, command: &Command) -> String {
     }
 }
 
-/// Returns whether a command handles signals itself. Such a command may also take long to end, to unmount or to remove
-/// an incomplete tree.
+/// Returns whether a command ends by itself after a signal, from its beginning. It may take long to remove an incomplete
+/// tree. Other commands declare that later, with [`signals::end_by_itself`], or never.
 fn handles_signals(command: &Command) -> bool {
     match command {
-        Command::Mount { .. } | Command::Umount(_) | Command::Virtiofs { .. } | Command::Boot { .. } => true,
+        Command::Umount(_) => true,
         // A tar may go to a pipe that is not read.
         Command::Cp(arguments) => arguments.operands.last().is_none_or(|destination| destination != "-"),
         Command::Export { options, .. } => matches!(options.format, Some(Format::Dir | Format::Prebaked)),

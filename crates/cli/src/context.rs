@@ -13,9 +13,9 @@ use vmroot::{
 };
 
 use crate::args::{Global, Pull, RegistryArguments, RetryArguments};
-use crate::bars::Bars;
 use crate::exit::UsageError;
 use crate::paths::check_access;
+use crate::progress::{Requests, StoreProgress};
 use crate::registry_access::RegistryAccess;
 use crate::short_names::ChosenName;
 use crate::transports::Transports;
@@ -55,6 +55,7 @@ impl Context {
         if let Some(prefix) = &global.registry.user_agent_prefix {
             options.registry.user_agent = format!("{prefix} {}", options.registry.user_agent);
         }
+        options.registry.observer = Some(Arc::new(Requests));
         options.registry.inactivity_timeout = global.registry.inactivity_timeout;
         let access = RegistryAccess::of(&global.registry);
         options.configuration = Some(access.apply(&global.registry, &mut options.registry)?);
@@ -176,9 +177,9 @@ impl Context {
         self.options.store.build.clone()
     }
 
-    /// Returns progress bars on a terminal, unless `--quiet` is set.
+    /// Returns a receiver of the progress of a pull.
     pub(crate) fn progress(&self) -> Arc<dyn Progress> {
-        Bars::progress(self.quiet())
+        StoreProgress::of_pull()
     }
 
     pub(crate) fn pull_options(&self, default: Pull) -> PullOptions {
@@ -206,7 +207,7 @@ impl Context {
         let options = self.pull_options(Pull::Missing);
         let is_present = || client.find(name, options.platform.as_ref()).is_ok();
         let chosen = match self.may_ask_registry(name) && !is_present() {
-            true => Some(ChosenName::ask(client, name)?),
+            true => Some(ChosenName::ask(client, name, &self.cancel())?),
             false => None,
         };
         let asked_name = chosen.as_ref().map_or(name, |chosen| &chosen.name);

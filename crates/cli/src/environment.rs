@@ -133,10 +133,22 @@ pub(crate) fn terminal_type() -> Option<String> {
     env::var("TERM").ok().filter(|name| !name.is_empty() && name.chars().all(usual))
 }
 
-/// Returns whether a terminal should show colours: not if `NO_COLOR` (no-color.org) is set or `TERM` is `dumb`.
-pub(crate) fn wants_colour() -> bool {
+/// Returns whether output should have colours, as clap decides it for help: not with `NO_COLOR` (no-color.org), always
+/// with `CLICOLOR_FORCE`, not with `CLICOLOR=0` (bixense.com/clicolors), and otherwise on a terminal that is not `dumb`.
+pub(crate) fn wants_colour(is_terminal: bool) -> bool {
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-    !is_set("NO_COLOR") && env::var_os("TERM").is_none_or(|name| name != "dumb")
+    if is_set("NO_COLOR") {
+        return false;
+    }
+    if env::var_os("CLICOLOR_FORCE").is_some_and(|value| !value.is_empty() && value != "0") {
+        return true;
+    }
+    is_terminal && env::var_os("CLICOLOR").is_none_or(|value| value != "0") && can_move_cursor()
+}
+
+/// Returns whether a terminal understands escape sequences: not if `TERM` is `dumb`.
+pub(crate) fn can_move_cursor() -> bool {
+    env::var_os("TERM").is_none_or(|name| name != "dumb")
 }
 
 /// Returns the directory that a variable names. An empty value or a relative path counts as unset (XDG base directory

@@ -1,14 +1,15 @@
 //! The program `vmroot`: parses the command line, calls the library, and prints the results.
 
 mod args;
-mod bars;
 mod commands;
 mod completion;
 mod context;
+mod display;
 mod docker_format;
 mod environment;
 mod exit;
 mod failure;
+mod human;
 mod init;
 mod interruptible;
 mod log;
@@ -17,6 +18,8 @@ mod mounts;
 mod output;
 mod paths;
 mod printable;
+mod progress;
+mod prompt;
 mod registry_access;
 mod remedy;
 mod short_names;
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Ok(global) => global,
         Err(text) => return exit::exit_code(Err(exit::UsageError(text).into()), &failed(&name, None)),
     };
+    display::start(global.progress, global.quiet);
     log::start(global.verbose, global.quiet);
     if global.quiet {
         output::silence_notes();
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
     match Context::new(&global) {
         Ok(context) => {
             let result = commands::run(&context, &name, arguments.command);
+            display::close();
             exit::exit_code(result, &failed(&name, Some(&context)))
         }
         Err(error) => exit::exit_code(Err(error), &failed(&name, None)),

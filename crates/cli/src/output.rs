@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use vmroot::output::Omissions;
 
+use crate::display::{self, Hidden, Message};
 use crate::exit::UsageError;
+pub(crate) use crate::human::format_bytes;
 use crate::printable::{LineBreaks, escape, escape_json};
 
 /// Whether notes are silenced.
@@ -23,11 +25,14 @@ pub(crate) fn silence_notes() {
 /// Standard output, for results. [`is_closed_by_reader`] recognises the error of a closed pipe.
 pub(crate) struct Stdout {
     stdout: StdoutLock<'static>,
+    /// Keeps the rows of progress away from a terminal that shows the results too.
+    _hidden: Option<Hidden>,
 }
 
 /// Returns standard output for bytes that are not escaped, such as files of an image.
 pub(crate) fn stdout() -> Stdout {
-    Stdout { stdout: io::stdout().lock() }
+    let hidden = io::stdout().is_terminal().then(display::hide);
+    Stdout { stdout: io::stdout().lock(), _hidden: hidden }
 }
 
 impl Write for Stdout {
@@ -162,54 +167,46 @@ pub(crate) fn print_table(header: &[&str], rows: &[Vec<String>]) -> io::Result<(
 /// Prints a note for the user on one line, unless notes are silenced.
 pub(crate) fn print_note(text: &str) {
     if !QUIET.load(Ordering::Relaxed) {
-        write_stderr(text, LineBreaks::Escaped);
+        write_stderr(Message::Note, text, text, LineBreaks::Escaped);
     }
 }
 
 /// Prints an error on one line.
 pub(crate) fn print_error(text: &str) {
-    write_stderr(&format!("vmroot: {text}"), LineBreaks::Escaped);
+    write_stderr(Message::Error, &format!("vmroot: {text}"), text, LineBreaks::Escaped);
 }
 
 /// Prints a hint after an error, on one line.
 pub(crate) fn print_hint(text: &str) {
-    write_stderr(text, LineBreaks::Escaped);
+    write_stderr(Message::Hint, text, text, LineBreaks::Escaped);
 }
 
 /// Prints the help of a command whose subcommand is missing.
 pub(crate) fn print_help_on_stderr(text: &str) {
-    write_stderr(text, LineBreaks::Kept);
+    write_stderr(Message::Hint, text, text, LineBreaks::Kept);
 }
 
 /// Prints an error as JSON on one line.
 pub(crate) fn print_json_error(value: &serde_json::Value) {
-    let mut stderr = io::stderr().lock();
     let json = value.to_string();
-    let json = if stderr.is_terminal() { escape_json(&json) } else { json.into() };
-    // An error is ignored: standard error is where it would be printed.
-    let _ = stderr.write_all(&[json.as_bytes(), b"\n"].concat());
+    let json = if io::stderr().is_terminal() { escape_json(&json) } else { json.into() };
+    display::print_error_object(&[json.as_bytes(), b"\n"].concat(), value);
 }
 
 /// Prints an error with the lines of a guest's console or of another program below it.
 pub(crate) fn print_long_error(text: &str) {
-    write_stderr(&format!("vmroot: {text}"), LineBreaks::Kept);
+    write_stderr(Message::Error, &format!("vmroot: {text}"), text, LineBreaks::Kept);
 }
 
-fn write_stderr(text: &str, breaks: LineBreaks) {
-    let mut stderr = io::stderr().lock();
-    let text = if stderr.is_terminal() { escape(text.as_bytes(), breaks) } else { text.as_bytes().into() };
-    // An error is ignored: standard error is where it would be printed.
-    let _ = stderr.write_all(&[&text, &b"\n"[..]].concat());
+/// Prints a line, or the event with `text`.
+fn write_stderr(kind: Message, line: &str, text: &str, breaks: LineBreaks) {
+    let line = if io::stderr().is_terminal() { escape(line.as_bytes(), breaks) } else { line.as_bytes().into() };
+    display::print(kind, &[&line, &b"\n"[..]].concat(), text);
 }
 
 /// Escapes text for a terminal that another module writes to.
 pub(crate) fn escape_for_terminal(text: &str) -> String {
     String::from_utf8_lossy(&escape(text.as_bytes(), LineBreaks::Escaped)).into_owned()
-}
-
-/// Formats a number of bytes for people, with a unit that is a power of 1024.
-pub(crate) fn format_bytes(count: u64) -> String {
-    indicatif::HumanBytes(count).to_string()
 }
 
 /// The number of omissions that are printed; further ones are only counted.

@@ -113,7 +113,10 @@ impl RegistryAccess {
         let mut configuration = RegistryConfiguration::new(Arc::clone(&files));
         let credential = if self.is_incomplete() { None } else { self.credential()? };
         options.credentials = match credential {
-            Some((credential, _)) => Arc::new(FixedCredential(credential)),
+            Some((credential, option)) => {
+                tracing::info!("credentials from {option}");
+                Arc::new(FixedCredential(credential))
+            }
             None if self.no_creds => {
                 let none: Arc<dyn Credentials> = Arc::new(CredentialChain::default());
                 configuration.mirror_credentials = Arc::clone(&none);

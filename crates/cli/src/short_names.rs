@@ -1,11 +1,11 @@
 //! The choice between the meanings of a short name, which the user makes on a terminal.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 
 use vmroot::config_files::is_short;
-use vmroot::{Client, ImageName, Reference, is_id};
+use vmroot::{Cancel, Client, ImageName, Reference, is_id};
 
-use crate::output;
+use crate::{output, prompt};
 
 /// A name that is not ambiguous.
 pub(crate) struct ChosenName {
@@ -17,7 +17,7 @@ pub(crate) struct ChosenName {
 
 impl ChosenName {
     /// Asks the user for the meaning of a short name that has several, if there is a terminal.
-    pub(crate) fn ask(client: &Client, name: &str) -> anyhow::Result<Self> {
+    pub(crate) fn ask(client: &Client, name: &str, cancel: &Cancel) -> anyhow::Result<Self> {
         let unchanged = || Self { name: name.to_owned(), choice: None };
         let may_ask = io::stdin().is_terminal() && io::stdout().is_terminal();
         if !may_ask || !is_short(name) || is_id(name) || ImageName::has_transport(name) {
@@ -28,7 +28,7 @@ impl ChosenName {
         if !resolved.should_choose {
             return Ok(unchanged());
         }
-        let chosen = choose(&resolved.candidates)?;
+        let chosen = choose(&resolved.candidates, cancel)?;
         let repository = Reference::parse(&chosen.name()).map_err(vmroot::Error::from)?;
         let short = name.split([':', '@']).next().unwrap_or(name).to_owned();
         Ok(Self { name: chosen.to_string(), choice: Some((short, repository)) })
@@ -45,18 +45,13 @@ impl ChosenName {
 }
 
 /// Asks for one of several references.
-fn choose(candidates: &[Reference]) -> anyhow::Result<&Reference> {
-    let mut terminal = io::stderr().lock();
-    for (number, candidate) in candidates.iter().enumerate() {
-        writeln!(terminal, "{}) {candidate}", number + 1)?;
-    }
+fn choose<'a>(candidates: &'a [Reference], cancel: &Cancel) -> anyhow::Result<&'a Reference> {
+    let numbered = candidates.iter().enumerate().map(|(number, candidate)| format!("{}) {candidate}\n", number + 1));
+    let mut question = numbered.collect::<String>();
     loop {
-        write!(terminal, "Select an image [1-{}]: ", candidates.len())?;
-        terminal.flush()?;
-        let mut line = String::new();
-        if io::stdin().lock().read_line(&mut line)? == 0 {
-            anyhow::bail!("no image was selected");
-        }
+        question += &format!("Select an image [1-{}]: ", candidates.len());
+        let Some(line) = prompt::ask(&question, cancel)? else { anyhow::bail!("no image was selected") };
+        question.clear();
         let number: Option<usize> = line.trim().parse().ok();
         if let Some(candidate) = number.and_then(|number| candidates.get(number.checked_sub(1)?)) {
             return Ok(candidate);

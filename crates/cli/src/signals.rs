@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use vmroot::Cancel;
+use vmroot::{Cancel, ErrorKind};
 
-use crate::output;
+use crate::failure::Failure;
+use crate::remedy::{self, Failed};
+use crate::{display, prompt};
 
 /// The handlers of signals, and the number of signals so far. All handlers share one thread and one count, so that a
 /// handler that is added after a signal is still called for it.
@@ -28,8 +30,14 @@ const GRACE_PERIOD: Duration = Duration::from_millis(400);
 /// Whether the time of [`cancel_after`] is over.
 static TIMED_OUT: AtomicBool = AtomicBool::new(false);
 
+/// Whether [`end_by_itself`] was called.
+static ENDS_BY_ITSELF: AtomicBool = AtomicBool::new(false);
+
 /// The message after a timeout.
 pub(crate) const TIMED_OUT_MESSAGE: &str = "the time of --command-timeout is over";
+
+/// The name of the command, for the message after a signal.
+static VERB: OnceLock<String> = OnceLock::new();
 
 /// The exit code after a timeout, as with timeout(1).
 pub(crate) const TIMEOUT: u8 = 124;
@@ -73,10 +81,18 @@ pub(crate) fn exit_after_grace_period() -> anyhow::Result<()> {
             // A separate thread, because the signals thread waits for the second signal.
             thread::spawn(|| {
                 thread::sleep(GRACE_PERIOD);
-                exit()
+                if !ENDS_BY_ITSELF.load(Ordering::SeqCst) {
+                    exit()
+                }
             });
         }
     })
+}
+
+/// Declares that the command ends its work itself from now on: it unmounts, or stops a guest. There is no exit after a grace
+/// period any more.
+pub(crate) fn end_by_itself() {
+    ENDS_BY_ITSELF.store(true, Ordering::SeqCst);
 }
 
 /// Ends the work after a time as a signal does, but with another exit code.
@@ -101,6 +117,21 @@ pub(crate) fn has_timed_out() -> bool {
     TIMED_OUT.load(Ordering::SeqCst)
 }
 
+/// Sets the name of the command, for the message after a signal.
+pub(crate) fn set_verb(name: &str) {
+    VERB.get_or_init(|| name.to_owned());
+}
+
+/// Returns the report of work whose end is not waited for.
+fn failure() -> Failure {
+    if has_timed_out() {
+        return Failure::new(ErrorKind::TimedOut, TIMED_OUT_MESSAGE, TIMEOUT);
+    }
+    let verb = VERB.get().map_or("", String::as_str);
+    let hint = remedy::remedy(&[], ErrorKind::Cancelled, &Failed { verb, context: None });
+    Failure { hint, ..Failure::new(ErrorKind::Cancelled, "cancelled", CANCELLED) }
+}
+
 fn exit() -> ! {
     // Kept until the end, so that no thread creates another file.
     let _none = vmroot::output::remove_temporary_files();
@@ -108,8 +139,9 @@ fn exit() -> ! {
         // The error is ignored: a directory that is not empty stays.
         let _ = std::fs::remove_dir(&path);
     }
-    if has_timed_out() {
-        output::print_error(TIMED_OUT_MESSAGE);
+    prompt::restore();
+    if display::close_unless_blocked() {
+        failure().print();
     }
     std::process::exit(if has_timed_out() { TIMEOUT } else { CANCELLED }.into())
 }

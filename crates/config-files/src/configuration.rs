@@ -204,6 +204,7 @@ impl Credentials for Configuration {
             Error::Credentials(error) => error,
             error => vmroot_registry::Error::HostSettings { registry: domain.to_owned(), reason: with_causes(&error) },
         })?;
+        found.iter().for_each(|found| found.log_use(domain));
         Ok(found.map(|found| found.credential))
     }
 }

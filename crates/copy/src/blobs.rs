@@ -41,6 +41,7 @@ pub(crate) struct Task {
 impl Job<'_> {
     /// Copies blobs. Returns their descriptors in the destination, in the order of the tasks.
     pub(crate) fn copy_blobs(&self, tasks: &[Task]) -> Result<Vec<Descriptor>> {
+        self.copier.progress.planned(&tasks.iter().map(|task| task.blob.clone()).collect::<Vec<_>>());
         let results: Vec<Mutex<Option<Descriptor>>> = tasks.iter().map(|_| Mutex::default()).collect();
         let failure = Mutex::new(None);
         let next = AtomicUsize::new(0);
@@ -80,6 +81,7 @@ impl Job<'_> {
         let mut copied = lock(&slot);
         if let Some(copied) = &*copied {
             Tally::add(&self.tally.reused, 1);
+            self.copier.progress.blob(&task.blob, BlobState::Reused);
             return Ok(copied.clone());
         }
         let _permit = self.copier.permits.acquire();

@@ -4,8 +4,13 @@ use std::fmt;
 
 use vmroot_model::Descriptor;
 
-/// Receives the progress of a copy. The methods are called often and from several threads at once.
+/// Receives the progress of a copy. The methods are called often and from several threads at once. All of them do
+/// nothing by default, and further ones may be added.
 pub trait CopyProgress: Send + Sync {
+    /// The blobs of an image are copied next. Some of them may turn out to be at the destination already, or to have been
+    /// announced before.
+    fn planned(&self, _blobs: &[Descriptor]) {}
+
     /// A blob of the source changed its state.
     fn blob(&self, _blob: &Descriptor, _state: BlobState) {}
 

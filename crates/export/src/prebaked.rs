@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use vmroot_container_fs::{ContainerFs, ExtraLayer, LayerFiles};
 use vmroot_model::{Digest, chain_ids};
 use vmroot_output::{
-    Cancel, Copier, Holes, Omissions, Report, TemporaryFile, directory_of, is_source_failure, sync_directory,
+    Copier, Holes, Hook, Meter, Omissions, Report, TemporaryFile, directory_of, is_source_failure, sync_directory,
 };
 
 use crate::{Error, Result};
@@ -42,10 +42,16 @@ pub struct PrebakedSources {
 ///
 /// # Errors
 /// - [`Error::Io`]: a file cannot be read or written.
-/// - [`Error::Cancelled`]: `cancel` was set, which is checked repeatedly during the copy.
-pub fn export_prebaked(sources: &PrebakedSources, config: &[u8], directory: &Path, cancel: &Cancel) -> Result<Report> {
+/// - [`Error::Cancelled`]: `hook`, which is called repeatedly during the copy, returned `Break`.
+pub fn export_prebaked(
+    sources: &PrebakedSources,
+    config: &[u8],
+    directory: &Path,
+    hook: Option<Hook<'_>>,
+) -> Result<Report> {
+    let meter = Meter::new(hook, sources.bytes());
     let is_new = create_directory(directory).map_err(vmroot_output::Error::on("make the directory", directory))?;
-    let mut writer = PrebakedWriter { copier: Copier::default(), cancel, bytes: 0, created: Vec::new() };
+    let mut writer = PrebakedWriter { copier: Copier::default(), meter: &meter, bytes: 0, created: Vec::new() };
     let written = writer.write(sources, config, directory);
     if written.is_err() {
         // Errors of the removal are ignored: the first error is the useful one.
@@ -63,11 +69,19 @@ pub fn export_prebaked(sources: &PrebakedSources, config: &[u8], directory: &Pat
 /// A prebaked directory that is being written.
 struct PrebakedWriter<'a> {
     copier: Copier,
-    cancel: &'a Cancel,
+    meter: &'a Meter<'a>,
     /// The number of bytes of the files so far.
     bytes: u64,
     /// Files that did not exist before.
     created: Vec<PathBuf>,
+}
+
+impl PrebakedSources {
+    /// Returns the bytes of all files. A missing file counts as empty: copying it reports the error.
+    fn bytes(&self) -> u64 {
+        let files = self.layers.iter().flat_map(|layer| [&layer.contents, &layer.index]).chain([&self.root_index]);
+        files.map(|file| fs::metadata(file).map_or(0, |metadata| metadata.len())).sum()
+    }
 }
 
 impl PrebakedWriter<'_> {
@@ -91,7 +105,7 @@ impl PrebakedWriter<'_> {
         let copied = publish(&target, READ_ONLY, |copy| {
             let length = file.metadata()?.len();
             self.bytes += length;
-            let done = self.copier.copy(&mut Holes::new(&file), 0..length, copy, |_| self.cancel.control_flow());
+            let done = self.copier.copy(&mut Holes::new(&file), 0..length, copy, |count| self.meter.advance(count));
             flow = done.inspect_err(|error| {
                 failed = is_source_failure(&file, &(0..length), error).then(|| same_error(error));
             })?;

@@ -92,7 +92,7 @@ impl Store {
         compression: Option<Target>,
         progress: &Arc<dyn Progress>,
     ) -> Result<AddedLayer> {
-        let written = self.write_layer(layer, compression)?;
+        let written = self.write_layer(layer, compression, progress)?;
         let media_type = match written.compression {
             Compression::None => MediaType::OCI_LAYER,
             Compression::Zstd => MediaType::OCI_LAYER_ZSTD,

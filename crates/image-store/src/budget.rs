@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use vmroot_cache::Area;
 
@@ -21,7 +22,7 @@ impl Store {
         &self,
         record: &Record,
         pin: Pin,
-        progress: &dyn Progress,
+        progress: &Arc<dyn Progress>,
         work: impl FnOnce() -> Result<()>,
     ) -> Result<Pin> {
         if self.options.max_size.is_none() {
@@ -44,7 +45,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Budget`] if it cannot, because the images that stay need more.
-    pub(crate) fn make_room(&self, bytes: u64, image: &str, progress: &dyn Progress) -> Result<()> {
+    pub(crate) fn make_room(&self, bytes: u64, image: &str, progress: &Arc<dyn Progress>) -> Result<()> {
         let Some(budget) = self.options.max_size else { return Ok(()) };
         let usage = self.cache.usage()?;
         let areas = [usage.blobs, usage.unfinished, usage.layers, usage.roots, usage.images];
@@ -55,13 +56,13 @@ impl Store {
         let options =
             CollectOptions { dry_run: true, max_size: Some(budget.saturating_sub(bytes)), ..CollectOptions::default() };
         // Nothing is removed if that is not enough.
-        let planned = self.collect_with(&options)?;
+        let planned = self.collect_with(&options, progress)?;
         let least = planned.size.unwrap_or(size);
         if least.saturating_add(bytes) > budget {
             let kept = kept_text(&planned.kept);
             return Err(Error::Budget { image: image.to_owned(), needed: bytes, size: least, budget, kept });
         }
-        let collected = self.collect_with(&CollectOptions { dry_run: false, ..options })?;
+        let collected = self.collect_with(&CollectOptions { dry_run: false, ..options }, progress)?;
         for removed in &collected.images {
             let names = names(&removed.records);
             let message = format!("removed {names} from the cache, the image that was not used for the longest time");

@@ -9,7 +9,7 @@ use vmroot_output::Cancel;
 use vmroot_transport::ImageSource;
 
 use crate::progress::BlobReporter;
-use crate::{Error, Result};
+use crate::{BlobStage, Error, Result};
 
 /// Reads a blob from its first byte: first the part that the cache kept from an earlier attempt, then the bytes from
 /// the source, which it also writes to the cache.
@@ -37,6 +37,11 @@ impl CachingReader {
     ) -> Result<Self> {
         let kept: Box<dyn Read + Send> = Box::new(writer.read_kept()?);
         let offset = writer.offset();
+        reporter.report(BlobStage::Fetching, offset);
+        if offset > 0 {
+            let (digest, size) = (descriptor.digest, descriptor.size);
+            tracing::info!("layer {digest}: {offset} of {size} bytes are in the cache from an earlier attempt");
+        }
         let (body, repeated): (Box<dyn Read + Send>, _) = if writer.is_complete() {
             (Box::new(io::empty()), 0)
         } else {
@@ -94,7 +99,7 @@ impl CachingReader {
         };
         if count > 0 && self.kept.is_none() {
             self.writer.append(&buffer[..count])?;
-            self.reporter.set_current(self.writer.offset());
+            self.reporter.report(BlobStage::Fetching, self.writer.offset());
         }
         Ok(count)
     }

@@ -6,13 +6,14 @@ mod images;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use vmroot_model::Digest;
 
 use crate::holders::Holder;
 use crate::journal::Transaction;
-use crate::{Image, Record, Result, Store};
+use crate::{Image, NoProgress, Progress, Record, Result, Store};
 
 /// The result of removing an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,7 +159,7 @@ impl Store {
     /// # Errors
     /// As [`Self::collect_with`].
     pub fn collect(&self) -> Result<Collection> {
-        self.collect_with(&CollectOptions::default())
+        self.collect_with(&CollectOptions::default(), &no_progress())
     }
 
     /// Removes the images without a name, and then as [`Self::collect`]. An image from which another one was made stays
@@ -167,7 +168,7 @@ impl Store {
     /// # Errors
     /// As [`Self::collect_with`].
     pub fn collect_dangling(&self) -> Result<Collection> {
-        self.collect_with(&CollectOptions { dangling: true, ..CollectOptions::default() })
+        self.collect_with(&CollectOptions { dangling: true, ..CollectOptions::default() }, &no_progress())
     }
 
     /// Returns the files that [`Self::collect`] would remove now.
@@ -175,7 +176,7 @@ impl Store {
     /// # Errors
     /// As [`Self::collect_with`].
     pub fn list_unneeded(&self) -> Result<Collection> {
-        self.collect_with(&CollectOptions { dry_run: true, ..CollectOptions::default() })
+        self.collect_with(&CollectOptions { dry_run: true, ..CollectOptions::default() }, &no_progress())
     }
 
     /// Returns the images and files that [`Self::collect_dangling`] would remove now.
@@ -183,7 +184,10 @@ impl Store {
     /// # Errors
     /// As [`Self::collect_with`].
     pub fn list_dangling(&self) -> Result<Collection> {
-        self.collect_with(&CollectOptions { dry_run: true, dangling: true, ..CollectOptions::default() })
+        self.collect_with(
+            &CollectOptions { dry_run: true, dangling: true, ..CollectOptions::default() },
+            &no_progress(),
+        )
     }
 
     /// Removes the images that the options select, and then the files that no image needs, as [`Self::collect`].
@@ -196,14 +200,14 @@ impl Store {
     /// - [`Error::Record`](crate::Error::Record) if a record is damaged, because the files that it needs are unknown.
     /// - [`Error::Cache`](crate::Error::Cache) if a lease is damaged, or a file cannot be listed, read or removed.
     /// - [`Error::Cancelled`](crate::Error::Cancelled) if the work was cancelled. What was removed until then is gone.
-    pub fn collect_with(&self, options: &CollectOptions) -> Result<Collection> {
+    pub fn collect_with(&self, options: &CollectOptions, progress: &Arc<dyn Progress>) -> Result<Collection> {
         self.cache.check_writable()?;
         self.recover()?;
         let mut found = Collection::default();
         let plan = self.plan_images(options)?;
         self.remove_images(plan, options.dry_run, &mut found)?;
         let gone = found.images.iter().map(|image| image.id).collect();
-        self.collect_files(options, &gone, &mut found)?;
+        self.collect_files(options, &gone, &mut found, progress)?;
         let swept = match options.dry_run {
             true => self.cache.list_abandoned()?,
             false => {
@@ -217,6 +221,10 @@ impl Store {
         found.files.sort_unstable();
         Ok(found)
     }
+}
+
+fn no_progress() -> Arc<dyn Progress> {
+    Arc::new(NoProgress)
 }
 
 /// Returns the paths of a directory's entries, sorted.

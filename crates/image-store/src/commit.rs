@@ -14,7 +14,8 @@ use vmroot_model::{
 };
 use vmroot_output::TemporaryFile;
 
-use crate::{Error, Image, LayerRecord, Progress, Record, Result, Store};
+use crate::progress::WorkMeter;
+use crate::{Error, Image, LayerRecord, Progress, Record, Result, Store, Work};
 
 /// The bytes that are read and written at a time.
 const READ_SIZE: usize = 256 << 10;
@@ -75,7 +76,7 @@ impl Store {
     ) -> Result<Image> {
         self.cache.check_writable()?;
         self.touch(parent.record());
-        let layer = layer.map(|layer| self.write_layer(layer, request.compression)).transpose()?;
+        let layer = layer.map(|layer| self.write_layer(layer, request.compression, progress)).transpose()?;
         let layer = layer.filter(|layer| layer.built.diff_id().to_string() != EMPTY_LAYER);
         let step = ChildImage { diff_id: layer.as_ref().map(|layer| *layer.built.diff_id()), ..request.step };
         let of_parent = |source| Error::Image { image: parent.id().to_string(), source: Box::new(source) };
@@ -84,7 +85,7 @@ impl Store {
         let record = child_record(parent, &manifest, &config, &step);
         // From here on no collection removes files of the image.
         let pin = self.in_use.pin(&record)?;
-        let pin = self.within_budget(&record, pin, &**progress, || {
+        let pin = self.within_budget(&record, pin, progress, || {
             if let Some(layer) = layer {
                 self.publish_layer(layer, progress)?;
             }
@@ -109,8 +110,14 @@ impl Store {
     }
 
     /// Writes the blob, the index and the contents of a layer under temporary names.
-    pub(crate) fn write_layer(&self, layer: NewLayer, compression: Option<Target>) -> Result<WrittenLayer> {
-        let NewLayer { name, mut reader } = layer;
+    pub(crate) fn write_layer(
+        &self,
+        layer: NewLayer,
+        compression: Option<Target>,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<WrittenLayer> {
+        let NewLayer { name, reader } = layer;
+        let mut reader = WorkMeter::start(progress, Work::AddLayer, None).reader(reader);
         let failed = |source: io::Error| Error::NewLayer { name: name.clone(), source: Box::new(source.into()) };
         let mut start = Vec::new();
         reader.by_ref().take(Compression::SNIFF_LEN as u64).read_to_end(&mut start).map_err(failed)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vmroot_layer_index::{Index, InodeKind};
 use vmroot_model::History;
 
+use crate::layer::Layer;
 use crate::progress::BlobReporter;
 use crate::{Image, Progress, Result, Store};
 
@@ -65,8 +66,9 @@ impl Store {
     /// The same as for [`Self::root`].
     pub fn layer_indexes(&self, image: &Image, progress: &Arc<dyn Progress>) -> Result<Vec<Index>> {
         self.touch(image.record());
-        let reporter = BlobReporter::without_blob(progress);
-        let indexes: Result<_> = image.layers().iter().map(|layer| self.ensure_layer(None, layer, &reporter)).collect();
+        let layers = image.layers();
+        let reporter = |layer: &Layer| BlobReporter::of(progress, &layer.descriptor);
+        let indexes: Result<_> = layers.iter().map(|layer| self.ensure_layer(None, layer, &reporter(layer))).collect();
         indexes.map_err(|error| error.of_image(image.record()))
     }
 

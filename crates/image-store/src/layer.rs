@@ -12,9 +12,9 @@ use vmroot_model::{Descriptor, Digest};
 use vmroot_transport::ImageSource;
 
 use crate::caching_reader::CachingReader;
-use crate::progress::BlobReporter;
+use crate::progress::{BlobReporter, UnpackedReader};
 use crate::store::until_cancelled;
-use crate::{Error, Progress, Result, Store};
+use crate::{BlobStage, Error, Progress, Result, Store};
 
 /// The number of polls for the end of a thread's write, with pauses of up to 100 ms.
 const WRITER_POLLS: u32 = 20;
@@ -45,7 +45,8 @@ impl Store {
             return Ok(index);
         }
         let own = match self.cache.get(&layer.descriptor.digest)? {
-            Some(blob) => match self.build_from_file(layer, &blob.path) {
+            Some(blob) => match self.build_from_file(layer, &blob.path, reporter) {
+                Err(error @ Error::Cancelled) => return Err(error),
                 // The blob was valid when it was stored. If it is damaged now, another place can provide it again.
                 Err(_) if self.blob_is_damaged(layer)? => None,
                 built => Some(built?),
@@ -54,14 +55,16 @@ impl Store {
         };
         let built = match own {
             Some(path) => Some(path),
-            None => self.build_from_shared(layer)?,
+            None => self.build_from_shared(layer, reporter)?,
         };
         let path = match (built, source) {
             (Some(path), _) => path,
             (None, Some(source)) => self.build_from_source(source, layer, reporter)?,
             (None, None) => return Err(self.damaged_layer(layer)),
         };
-        Ok(Index::open(&path)?)
+        let index = Index::open(&path)?;
+        reporter.report(BlobStage::Done, layer.descriptor.size);
+        Ok(index)
     }
 
     /// Opens the index of a layer if it and the contents beside it exist and have the right shape, in the own cache or in a
@@ -89,7 +92,7 @@ impl Store {
     fn build_from_source(&self, source: &dyn ImageSource, layer: &Layer, reporter: &BlobReporter) -> Result<PathBuf> {
         let descriptor = &layer.descriptor;
         let writer = match self.claim(descriptor, &*reporter.progress)? {
-            BlobSlot::Present(blob) => return self.build_from_file(layer, &blob.path),
+            BlobSlot::Present(blob) => return self.build_from_file(layer, &blob.path, reporter),
             BlobSlot::Absent(writer) => writer,
         };
         // The part from an earlier attempt may be damaged, or may come from a registry that sent wrong bytes.
@@ -152,18 +155,25 @@ impl Store {
         }
     }
 
-    pub(crate) fn build_from_file(&self, layer: &Layer, blob: &Path) -> Result<PathBuf> {
+    /// Builds the index and contents of a layer from its blob in the cache.
+    pub(crate) fn build_from_file(&self, layer: &Layer, blob: &Path, reporter: &BlobReporter) -> Result<PathBuf> {
         let file = File::open(blob).map_err(vmroot_output::Error::on("open", blob))?;
+        tracing::info!("layer {}: unpacking the blob that is in the cache", layer.descriptor.digest);
+        let file = self.options.cancel.reader(UnpackedReader::new(file, reporter));
         let mut stream = pipelined(file, &self.options.limits);
         let built = build(&mut stream, &self.cache.layout().layers(), &self.build_options(layer));
-        publish(built.map_err(|error| layer_error(&layer.descriptor, error))?, &layer.descriptor)
+        let built = built.map_err(|error| match self.options.cancel.is_cancelled() {
+            true => Error::Cancelled,
+            false => layer_error(&layer.descriptor, error),
+        });
+        publish(built?, &layer.descriptor)
     }
 
     /// Decides after a layer was refused whether it or its transfer is at fault: fetches the whole blob and builds the
     /// layer from it.
     fn build_again(&self, source: &dyn ImageSource, layer: &Layer, reporter: &BlobReporter) -> Result<PathBuf> {
         let blob = self.fetch_blob(source, &layer.descriptor, reporter)?;
-        self.build_from_file(layer, &blob)
+        self.build_from_file(layer, &blob, reporter)
     }
 
     /// Ensures that a blob is in the cache, without decoding it.
@@ -182,7 +192,9 @@ impl Store {
         if let (Err(_), Some(error)) = (copied, reader.failure().take()) {
             return Err(error);
         }
-        Ok(reader.commit()?.path)
+        let path = reader.commit()?.path;
+        reporter.report(BlobStage::Done, descriptor.size);
+        Ok(path)
     }
 
     fn claim(&self, descriptor: &Descriptor, progress: &dyn Progress) -> Result<BlobSlot> {

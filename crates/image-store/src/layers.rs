@@ -11,7 +11,7 @@ use vmroot_transport::ImageSource;
 
 use crate::layer::Layer;
 use crate::progress::BlobReporter;
-use crate::{BlobProgress, Error, Progress, Result, Store};
+use crate::{BlobProgress, BlobStage, Error, Progress, Result, Store};
 
 /// The increment of the nice value for threads that must not delay the critical layer. It leaves them about a tenth of
 /// its share of a core (sched(7)).
@@ -84,6 +84,9 @@ impl Store {
     ) -> Result<Vec<Index>> {
         let mut indexes: Vec<Option<Index>> = layers.iter().map(|layer| self.open_layer(&layer.diff_id)).collect();
         let missing: Vec<usize> = (0..layers.len()).filter(|&number| indexes[number].is_none()).collect();
+        for (layer, _) in layers.iter().zip(&indexes).filter(|(_, index)| index.is_some()) {
+            tracing::info!("layer {}: in the cache already", layer.descriptor.digest);
+        }
         let reporters = self.reporters(layers, &missing, progress);
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let queue = Queue::new(layers, &missing, cores as u64);
@@ -108,14 +111,15 @@ impl Store {
         let image_total = fetched.map(|blob| blob.size).sum();
         let reporter = |(number, layer): (usize, &Layer)| BlobReporter {
             progress: Arc::clone(progress),
-            blob: Some(BlobProgress {
+            blob: BlobProgress {
                 digest: layer.descriptor.digest,
                 layer_index: number,
                 layer_count: layers.len(),
+                stage: BlobStage::Fetching,
                 current: 0,
                 total: layer.descriptor.size,
                 image_total,
-            }),
+            },
         };
         layers.iter().enumerate().map(reporter).collect()
     }

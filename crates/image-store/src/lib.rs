@@ -54,7 +54,7 @@ pub use image::Image;
 pub use images_filter::ImageFilter;
 pub use journal::Moved;
 pub use load::{LoadOptions, LoadReport, LoadedImage};
-pub use progress::{BlobProgress, NoProgress, Progress, VerifyProgress};
+pub use progress::{BlobProgress, BlobStage, NoProgress, Progress, VerifyProgress, Work, WorkProgress};
 pub use pull::{PullPolicy, PullRequest};
 pub use record::{LayerRecord, Record};
 pub use save::{SaveFormat, SaveOptions};

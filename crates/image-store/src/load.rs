@@ -139,7 +139,7 @@ impl Store {
         let Found { source, origin, chosen, references, archive, .. } = found;
         let record = Record { loaded_from: Some(origin), ..chosen.record(&chosen.platform) };
         let pin = self.in_use.pin(&record)?;
-        let pin = self.within_budget(&record.with_reference(references.first()), pin, &**progress, || {
+        let pin = self.within_budget(&record.with_reference(references.first()), pin, progress, || {
             self.keep_documents(&chosen, &**progress)?;
             self.ensure_complete(&*source, &record, progress)
         })?;

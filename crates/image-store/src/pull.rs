@@ -70,7 +70,7 @@ impl Store {
         // From here on no collection removes files of the image.
         let pin = self.in_use.pin(&record)?;
         let named = record.with_reference(request.references.first());
-        let pin = self.within_budget(&named, pin, &**progress, || {
+        let pin = self.within_budget(&named, pin, progress, || {
             self.keep_documents(&chosen, &**progress)?;
             self.ensure_complete(source, &record, progress)
         })?;
@@ -163,7 +163,7 @@ impl Store {
     fn ensure_blobs(&self, source: &dyn ImageSource, record: &Record, progress: &Arc<dyn Progress>) -> Result<()> {
         for layer in &record.layers {
             if !self.has_blob(&layer.digest) {
-                let (descriptor, reporter) = (layer.descriptor(), BlobReporter::without_blob(progress));
+                let (descriptor, reporter) = (layer.descriptor(), BlobReporter::of(progress, &layer.descriptor()));
                 let fetched = self.fetch_blob(source, &descriptor, &reporter);
                 fetched.map_err(|error| error.of_member(source, &descriptor))?;
             }

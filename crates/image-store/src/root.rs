@@ -65,8 +65,8 @@ impl Store {
 
     /// Builds missing or damaged layers and the root again, from blobs in the cache.
     pub(crate) fn complete(&self, layers: &[Layer], progress: &Arc<dyn Progress>) -> Result<()> {
-        let reporter = BlobReporter::without_blob(progress);
-        let indexes = layers.iter().map(|layer| self.ensure_layer(None, layer, &reporter));
+        let reporter = |layer: &Layer| BlobReporter::of(progress, &layer.descriptor);
+        let indexes = layers.iter().map(|layer| self.ensure_layer(None, layer, &reporter(layer)));
         self.ensure_root(&indexes.collect::<Result<Vec<_>>>()?, &**progress)
     }
 

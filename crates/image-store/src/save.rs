@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::Write;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use vmroot_model::Platform;
 use vmroot_output::OutputFile;
@@ -16,7 +17,7 @@ use vmroot_transport::TarWriter;
 
 use self::blobs::Blobs;
 use self::names::Selected;
-use crate::{Error, Result, Store};
+use crate::{Error, Progress, Result, Store};
 
 /// The permission bits of the members.
 const MODE: u32 = 0o644;
@@ -89,8 +90,14 @@ impl Store {
     /// - [`Error::Damaged`] or [`Error::Blob`]: a file of an image is missing or damaged.
     /// - [`Error::WriteArchive`]: the writer failed.
     /// - [`Error::Cancelled`]: the work was cancelled.
-    pub fn save<N: AsRef<str>>(&self, names: &[N], options: &SaveOptions, writer: &mut dyn Write) -> Result<()> {
-        self.write_archive(names, options, writer, None)
+    pub fn save<N: AsRef<str>>(
+        &self,
+        names: &[N],
+        options: &SaveOptions,
+        writer: &mut dyn Write,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<()> {
+        self.write_archive(names, options, writer, None, progress)
     }
 
     /// Writes images into a file, and commits it. Otherwise as [`Self::save`]. Layers in a regular file are decoded only
@@ -98,11 +105,17 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::save`], and [`Error::Cache`] if the file cannot be committed.
-    pub fn save_to_file<N: AsRef<str>>(&self, names: &[N], options: &SaveOptions, output: OutputFile) -> Result<()> {
+    pub fn save_to_file<N: AsRef<str>>(
+        &self,
+        names: &[N],
+        options: &SaveOptions,
+        output: OutputFile,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<()> {
         let file = output.file();
         let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
         let file = if is_regular { file.try_clone().ok() } else { None };
-        output.write_with(|writer| self.write_archive(names, options, writer, file.as_ref()))
+        output.write_with(|writer| self.write_archive(names, options, writer, file.as_ref(), progress))
     }
 
     fn write_archive<N: AsRef<str>>(
@@ -111,6 +124,7 @@ impl Store {
         options: &SaveOptions,
         writer: &mut dyn Write,
         file: Option<&File>,
+        progress: &Arc<dyn Progress>,
     ) -> Result<()> {
         let (_pin, _records, (selected, parents)) = self.in_use.pin_all(|| {
             let snapshot = self.visible()?;
@@ -124,12 +138,12 @@ impl Store {
         selected.iter().flat_map(Selected::records).for_each(|record| self.touch(record));
         let mut tar = TarWriter::new(writer, 0);
         match options.format {
-            SaveFormat::DockerArchiveV24 => legacy::write(self, &selected, &parents, &mut tar, file)?,
+            SaveFormat::DockerArchiveV24 => legacy::write(self, &selected, &parents, &mut tar, file, progress)?,
             SaveFormat::DockerArchive | SaveFormat::OciArchive => {
                 let lists = lists::describe(self, &selected, &parents)?;
                 let mut blobs = Blobs::new(self);
                 blobs.add_all(&selected, &lists)?;
-                blobs.write(&mut tar)?;
+                blobs.write(&mut tar, progress)?;
                 lists.write(options.format, &mut tar)?;
             }
         }

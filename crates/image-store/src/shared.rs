@@ -17,6 +17,7 @@ use vmroot_model::Digest;
 
 use crate::catalogue::{Snapshot, Visible};
 use crate::layer::Layer;
+use crate::progress::BlobReporter;
 use crate::root::chain_id;
 use crate::{Error, Record, Result, Store, StoreOptions};
 
@@ -195,7 +196,7 @@ impl Store {
     }
 
     /// Builds a layer from the blob of a shared cache. Returns `None` if no shared cache has the blob undamaged.
-    pub(crate) fn build_from_shared(&self, layer: &Layer) -> Result<Option<PathBuf>> {
+    pub(crate) fn build_from_shared(&self, layer: &Layer, reporter: &BlobReporter) -> Result<Option<PathBuf>> {
         let (digest, size) = (&layer.descriptor.digest, layer.descriptor.size);
         for store in self.shared.stores() {
             let Ok(Some(blob)) = store.cache.get(digest) else { continue };
@@ -204,7 +205,7 @@ impl Store {
                 tracing::warn!("a blob of the shared cache {directory} is not used: {digest} has a wrong length");
                 continue;
             }
-            match self.build_from_file(layer, &blob.path) {
+            match self.build_from_file(layer, &blob.path, reporter) {
                 Ok(path) => return Ok(Some(path)),
                 // The layer is at fault, or the own cache.
                 Err(error) if matches!(store.cache.verify(digest, &self.options.cancel), Ok(Verdict::Whole)) => {

@@ -79,7 +79,7 @@ impl StoredDestination {
     /// at the first byte.
     fn put_known(&self, digest: &Digest, size: u64, blob: &mut NewBlob<'_>) -> Result<()> {
         self.hold(digest)?;
-        let room = self.store.make_room(size, &self.name(), &*self.progress);
+        let room = self.store.make_room(size, &self.name(), &self.progress);
         room.map_err(|error| self.failed(error))?;
         let slot = self.store.cache.open_writer(digest, size, &mut until_cancelled(&self.store.options().cancel));
         let BlobSlot::Absent(mut writer) = slot.map_err(|error| self.failed(error))? else {

@@ -40,8 +40,13 @@ impl Backoff {
     /// # Errors
     /// [`Error::Cancelled`](crate::Error::Cancelled) if `cancel` was used.
     pub(crate) fn pause(&self, options: &ClientOptions, cancel: &Cancel, retry_after: Option<Duration>) -> Result<()> {
+        Ok(cancel.sleep(self.next_pause(options, retry_after))?)
+    }
+
+    /// Returns `retry_after` if the server sent one above zero, else the delay of the failures so far.
+    pub(crate) fn next_pause(&self, options: &ClientOptions, retry_after: Option<Duration>) -> Duration {
         let retry_after = retry_after.filter(|retry_after| !retry_after.is_zero());
-        Ok(cancel.sleep(retry_after.unwrap_or_else(|| self.delay(options, random_fraction())))?)
+        retry_after.unwrap_or_else(|| self.delay(options, random_fraction()))
     }
 
     /// Returns the fixed delay and up to a tenth of it, or a growing one between half of the full one and all of it, by

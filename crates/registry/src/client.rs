@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, StatusCode, Url};
@@ -14,9 +15,10 @@ use crate::backoff::Backoff;
 use crate::challenge::Challenge;
 use crate::endpoint::{self, Endpoint, Registry};
 use crate::error_response::ErrorResponse;
-use crate::http::{Access, AddressScope, Failure, Http, HttpRequest, HttpResponse};
+use crate::http::{self, Access, AddressScope, Failure, Http, HttpRequest, HttpResponse};
+use crate::observer::RequestEvent;
 use crate::parts::Budget;
-use crate::{Cancel, ClientOptions, HostOptions, Result, challenge, token};
+use crate::{Cancel, ClientOptions, Error, HostOptions, Result, challenge, token};
 
 /// The maximum number of times that one request is sent: without credentials, with a token, with a new token, and with
 /// a token of a wider scope.
@@ -39,6 +41,8 @@ pub struct Client {
     insecure: Option<bool>,
     /// Whether other servers have what the requests of this clone ask for.
     has_alternative: bool,
+    /// The failed attempts of the work that the requests of this clone belong to.
+    failures: u32,
 }
 
 /// The place that a request is for, in the words of references.
@@ -78,6 +82,7 @@ impl Client {
             cancel,
             insecure: None,
             has_alternative: false,
+            failures: 0,
         })
     }
 
@@ -98,6 +103,29 @@ impl Client {
     /// minute. Other failures are retried once, and no `Retry-After` of more than 2 seconds is waited for.
     pub fn with_alternative(&self) -> Self {
         Self { has_alternative: true, ..self.clone() }
+    }
+
+    /// Returns a clone for work that has failed this many times, so that events count its attempts.
+    pub(crate) fn after_failures(&self, failures: u32) -> Self {
+        Self { failures, ..self.clone() }
+    }
+
+    /// Reports an event to the observer of the options.
+    pub fn report(&self, event: &RequestEvent<'_>) {
+        if let Some(observer) = &self.options().observer {
+            observer.event(event);
+        }
+    }
+
+    /// Logs and reports that a request to `url` failed and is tried again. `failures` is the number of failures so far.
+    pub(crate) fn report_retry(&self, url: &str, error: &Error, failures: u32, pause: Duration, is_requested: bool) {
+        let host = Url::parse(url).map_or_else(|_| url.to_owned(), |url| http::host(&url));
+        let reason = with_causes(error);
+        let (attempt, attempts) = (failures + 1, self.retries() + 1);
+        let seconds = pause.as_secs_f64();
+        tracing::info!("{reason}; retrying in {seconds:.1} s, try {attempt} of {attempts}");
+        let (host, reason) = (&*host, &*reason);
+        self.report(&RequestEvent::Retrying { host, reason, attempt, attempts, pause, is_requested });
     }
 
     /// Returns the number of retries of a failed request.
@@ -242,6 +270,8 @@ impl Client {
         let options = self.options();
         let mut backoff = Backoff::default();
         loop {
+            let failures = self.failures.saturating_add(backoff.failures());
+            request.attempts.set(failures.saturating_add(1), self.retries().saturating_add(1));
             let (error, wait) = match attempt(&send, &read, options) {
                 Ok(done) => return Ok(done),
                 Err(Failure::Final(error)) => return Err(error),
@@ -253,8 +283,10 @@ impl Client {
             if !backoff.fail_within(self.retries()) {
                 return Err(error);
             }
-            tracing::info!(error = with_causes(&error), "retrying");
-            backoff.pause(options, &request.cancel, wait)?;
+            let pause = backoff.next_pause(options, wait);
+            let failures = self.failures.saturating_add(backoff.failures());
+            self.report_retry(request.url.as_str(), &error, failures, pause, wait.is_some());
+            request.cancel.sleep(pause)?;
         }
     }
 

@@ -492,6 +492,14 @@ impl Error {
     pub(crate) fn is_broken_connection(&self) -> bool {
         matches!(self, Self::Broken { .. } | Self::Stalled { .. })
     }
+
+    /// Returns the URL of a connection that broke, without its query.
+    pub(crate) fn broken_url(&self) -> Option<&str> {
+        match self {
+            Self::Broken { url, .. } | Self::Stalled { url, .. } => Some(url),
+            _ => None,
+        }
+    }
 }
 
 /// Wraps the error for a reader. [`io::Error::get_ref`] returns it again.

@@ -12,6 +12,7 @@ mod failure;
 pub(crate) mod location;
 mod redirect;
 mod request;
+mod request_log;
 mod response;
 mod warnings;
 
@@ -28,6 +29,7 @@ pub(crate) use address_scope::AddressScope;
 use blocking_client::BlockingClient;
 pub(crate) use failure::Failure;
 pub(crate) use request::{Access, HttpRequest, RequestBody};
+use request_log::RequestLog;
 pub(crate) use response::HttpResponse;
 use warnings::Warnings;
 
@@ -76,12 +78,13 @@ impl Http {
         let mut request = request.clone();
         let first = request.url.clone();
         for _ in 0..=redirect::LIMIT {
-            let response = self.send_once(&mut client, &request)?;
+            let (response, log) = self.send_once(&mut client, &request)?;
             let Some(next) = redirect::target(&request, &response)? else {
                 self.warnings.log(&request.url, response.headers());
                 let redirected = request.url.origin() != first.origin();
-                return Ok(HttpResponse::new(self, client, response, request, redirected));
+                return Ok(HttpResponse::new(self, client, response, request, redirected, log));
             };
+            drop(log);
             client.drain(self, &request, response);
             if next.origin() != request.url.origin() {
                 // Header and client certificates stay removed for the rest of this request, even if a later redirect leads back to the
@@ -102,7 +105,7 @@ impl Http {
     }
 
     /// Sends a request once, and records the address that answers.
-    fn send_once(&self, client: &mut BlockingClient, request: &HttpRequest) -> Result<Response, Failure> {
+    fn send_once(&self, client: &mut BlockingClient, request: &HttpRequest) -> Result<(Response, RequestLog), Failure> {
         if let Some(address_scope) = request.address_scope {
             address_scope.check(&request.url)?;
         }
@@ -110,20 +113,23 @@ impl Http {
         if request.has_alternative {
             self.check_silence(&request.url)?;
         }
-        // Without the query and the headers, which may contain secrets.
-        let (method, url) = (&request.method, redacted(&request.url));
+        let started = Instant::now();
+        let log_failure = |error: &Error| {
+            let (method, url, seconds) = (&request.method, redacted(&request.url), started.elapsed().as_secs_f64());
+            tracing::debug!(error = vmroot_errors::with_causes(error), "{method} {url}: no answer in {seconds:.3} s");
+        };
         match client.send(self, request) {
             Ok(response) => {
-                tracing::debug!("{method} {url}: {}", response.status());
+                let log = RequestLog::new(&request.method, &request.url, response.status(), started);
                 self.known_servers().insert(origin, response.remote_addr().map(|address| address.ip()));
-                Ok(response)
+                Ok((response, log))
             }
             Err(Failure::Refused(error)) if self.known_servers().contains_key(&origin) => {
-                tracing::debug!(error = vmroot_errors::with_causes(&error), "{method} {url}");
+                log_failure(&error);
                 Err(Failure::Transient(error))
             }
             Err(failure) => {
-                tracing::debug!("{method} {url}: no answer");
+                log_failure(failure.error());
                 if let Failure::Transient(error @ (Error::Unreachable { .. } | Error::Stalled { .. })) = &failure {
                     let silence = (Instant::now(), error.to_string());
                     self.silent_servers().insert(address(&request.url), silence);
@@ -199,6 +205,12 @@ impl Http {
 /// Returns the host and port of a URL.
 fn address(url: &Url) -> String {
     format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
+}
+
+/// Returns the host of a URL for messages, with the port unless that is the scheme's.
+pub(crate) fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Returns a URL for messages, without query and user, which may contain secrets.

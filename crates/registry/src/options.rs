@@ -8,7 +8,7 @@ use std::time::Duration;
 use vmroot_output::Cancel;
 
 use crate::tls::TlsDetails;
-use crate::{CredentialChain, Credentials, FixedHostSettings, HostSettings, Proxies};
+use crate::{CredentialChain, Credentials, FixedHostSettings, HostSettings, Proxies, RequestObserver};
 
 /// Options for connections to registries.
 #[derive(Clone)]
@@ -54,6 +54,8 @@ pub struct ClientOptions {
     ///
     /// [`HostOptions::default`]: crate::HostOptions
     pub hosts: Arc<dyn HostSettings>,
+    /// Receives the events of requests: waits, retries and changes of the place. The default is none.
+    pub observer: Option<Arc<dyn RequestObserver>>,
     /// Cancels every running request of the client.
     pub cancel: Cancel,
 }
@@ -78,6 +80,7 @@ impl Default for ClientOptions {
             retry_after_limit: Duration::from_secs(120),
             credentials: Arc::new(CredentialChain::default()),
             hosts: Arc::new(FixedHostSettings::default()),
+            observer: None,
             cancel: Cancel::new(),
         }
     }

@@ -159,7 +159,8 @@ impl ResumingBlob {
     /// Requests the blob from the position on.
     fn open(&mut self) -> Result<BlobBody> {
         self.connection.get_or_insert_with(|| self.client.budget().take_own_connection());
-        let body = self.client.blob(&self.reference, &self.descriptor, self.position)?;
+        let client = self.client.after_failures(self.backoff.failures());
+        let body = client.blob(&self.reference, &self.descriptor, self.position)?;
         // A registry that does not support ranges sends the blob from its beginning.
         self.repeated = self.position - body.offset();
         // The time until the response is not a measure of the transfer rate.
@@ -197,8 +198,11 @@ impl ResumingBlob {
             let (digest, offset, attempts) = (self.descriptor.digest, self.position, self.backoff.failures());
             return Err(Error::Interrupted { url, digest, offset, attempts, reason });
         }
-        tracing::info!(error = with_causes(&error), position = self.position, "resuming after an interruption");
-        self.backoff.pause(options, self.client.cancel(), None)
+        let pause = self.backoff.next_pause(options, None);
+        tracing::info!("{} was interrupted at byte {}", self.descriptor.digest, self.position);
+        let url = error.broken_url().unwrap_or(self.reference.registry_host());
+        self.client.report_retry(url, &error, self.backoff.failures(), pause, false);
+        Ok(self.client.cancel().sleep(pause)?)
     }
 }
 

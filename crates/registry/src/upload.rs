@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::thread;
 
 use bytes::{Bytes, BytesMut};
-use vmroot_errors::with_causes;
 use vmroot_model::{Algorithm, Digest, Reference};
 
 pub(crate) use body::StreamedBody;
@@ -86,8 +85,9 @@ impl Client {
             if !backoff.fail(options) {
                 return Err(error);
             }
-            tracing::info!(error = with_causes(&error), %digest, "uploading a blob again");
-            backoff.pause(options, self.cancel(), wait)?;
+            let pause = backoff.next_pause(options, wait);
+            self.report_retry(&session.url(), &error, backoff.failures(), pause, wait.is_some());
+            self.cancel().sleep(pause)?;
         }
     }
 
@@ -183,8 +183,9 @@ impl Client {
                 session.cancel();
                 return Err(error);
             }
-            tracing::info!(error = with_causes(&error), %digest, "closing an upload again");
-            backoff.pause(options, self.cancel(), wait)?;
+            let pause = backoff.next_pause(options, wait);
+            self.report_retry(&session.url(), &error, backoff.failures(), pause, wait.is_some());
+            self.cancel().sleep(pause)?;
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use vmroot_compress::Compression;
 use vmroot_errors::{ErrorKind, with_causes};
 use vmroot_model::{Descriptor, Digest, LayerCompression, Reference};
-use vmroot_registry::Client;
+use vmroot_registry::{Client, RequestEvent};
 
 use crate::{BlobBody, Error, ImageSource, RawManifest, Result};
 use fallback::FallbackReader;
@@ -110,13 +110,27 @@ impl RegistrySource {
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
                 Err(error) => {
                     if let Some(next) = self.places.get(index + 1) {
-                        note_failure(place.reference(), &error, next.reference());
+                        self.note_failure(place.reference(), &error, next.reference());
                     }
                     failed.push((place.reference().clone(), error));
                 }
             }
         }
         Err(self.all_failed(failed))
+    }
+
+    /// Reports the failure of a mirror. A mirror may lack an image, so that is no cause for a warning.
+    fn note_failure(&self, place: &Reference, error: &Error, next: &Reference) {
+        let (place, next, reason) = (place.to_string(), next.to_string(), with_causes(error));
+        if error.kind() == ErrorKind::NotFound {
+            tracing::info!(reason, "{place} has no such image, trying {next}");
+        } else {
+            tracing::warn!(reason, "cannot read {place}, trying {next}");
+        }
+        // All clients of the places report to the same observer.
+        if let Some((client, _)) = self.places.iter().find_map(|place| place.open().ok()) {
+            client.report(&RequestEvent::NextPlace { failed: &place, next: &next, reason: &reason });
+        }
     }
 
     /// Joins the errors of all places.
@@ -132,16 +146,6 @@ impl RegistrySource {
     }
 }
 
-/// Reports the failure of a mirror. A mirror may lack an image, so that is no cause for a warning.
-fn note_failure(place: &Reference, error: &Error, next: &Reference) {
-    let (place, next, reason) = (place.to_string(), next.to_string(), with_causes(error));
-    if error.kind() == ErrorKind::NotFound {
-        tracing::info!(reason, "{place} has no such image, trying {next}");
-    } else {
-        tracing::warn!(reason, "cannot read {place}, trying {next}");
-    }
-}
-
 impl ImageSource for RegistrySource {
     fn name(&self) -> String {
         self.reference.to_string()
@@ -152,6 +156,11 @@ impl ImageSource for RegistrySource {
             Some(digest) => Ok(client.manifest_by_digest(reference, digest)?),
             None => Ok(client.manifest(reference)?),
         })?;
+        if self.places.len() > 1
+            && let Some(place) = self.places.get(self.current.load(Ordering::Relaxed))
+        {
+            tracing::info!("{}: read from {}", self.reference, place.reference());
+        }
         Ok(RawManifest { bytes: fetched.bytes, media_type: fetched.media_type })
     }
 

@@ -172,7 +172,7 @@ pub struct Client {
     fallback: Fallback,
     transports: TransportOptions,
     temporary_dir: Option<PathBuf>,
-    progress: Arc<dyn Progress>,
+    pub(crate) progress: Arc<dyn Progress>,
 }
 
 impl fmt::Debug for Client {

@@ -89,11 +89,11 @@ pub use vmroot_copy::{BlobState, Copier, CopyOptions, CopyProgress, CopyReport, 
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
-    AddedLayer, AffectedImage, BlobProgress, CollectOptions, Collection, Fallback, FileKind, Finding, FindingState,
-    FreedLayer, HistoryStep, Holder, Image, ImageFilter, ImageSpace, KeptImage, LayerRecord, LayerSize, LayerSpace,
-    Lease, LeasedImage, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer, NoProgress, Progress, PullPolicy,
-    QuarantinedFile, Reason, Record, Removal, RemovedImage, RootSpace, SaveFormat, SaveOptions, SpaceUsage, Tagged,
-    Untagged, VerifyProgress, VerifyReport,
+    AddedLayer, AffectedImage, BlobProgress, BlobStage, CollectOptions, Collection, Fallback, FileKind, Finding,
+    FindingState, FreedLayer, HistoryStep, Holder, Image, ImageFilter, ImageSpace, KeptImage, LayerRecord, LayerSize,
+    LayerSpace, Lease, LeasedImage, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer, NoProgress, Progress,
+    PullPolicy, QuarantinedFile, Reason, Record, Removal, RemovedImage, RootSpace, SaveFormat, SaveOptions, SpaceUsage,
+    Tagged, Untagged, VerifyProgress, VerifyReport, Work, WorkProgress,
 };
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{

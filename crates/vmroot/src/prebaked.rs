@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use vmroot_container_fs::{ContainerFs, LayerFiles};
+use vmroot_image_store::{Work, WorkProgress};
 use vmroot_model::Platform;
-use vmroot_output::Report;
+use vmroot_output::{Hook, Report, WriteProgress};
 
 use crate::{Client, Error, ExtendedRoot, Image, Result, RuntimeConfig, Top};
 
@@ -144,6 +145,12 @@ impl Client {
         config.layers = layers.iter().map(|layer| layer.diff_id).collect();
         let root_index = root.index_file()?.unwrap_or_else(|| self.root_index(image));
         let sources = vmroot_export::PrebakedSources { root_index, layers };
-        Ok(vmroot_export::export_prebaked(&sources, config.to_json().as_bytes(), directory, self.cancel())?)
+        let report = |progress: WriteProgress| {
+            let (done, total) = (progress.bytes, Some(progress.total_bytes));
+            self.progress.work(&WorkProgress::new(Work::Prebake, done, total));
+            self.cancel().control_flow()
+        };
+        let hook = Some(Hook::new(&report));
+        Ok(vmroot_export::export_prebaked(&sources, config.to_json().as_bytes(), directory, hook)?)
     }
 }

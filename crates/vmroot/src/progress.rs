@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use vmroot_image_store::{BlobProgress, Progress};
+use vmroot_image_store::{BlobProgress, BlobStage, Progress};
 use vmroot_model::Digest;
 
 /// The progress of a download.
@@ -73,6 +73,10 @@ impl<F> fmt::Debug for ProgressMeter<F> {
 
 impl<F: Fn(&DownloadProgress) + Send + Sync> Progress for ProgressMeter<F> {
     fn blob(&self, blob: &BlobProgress) {
+        // A layer that is indexed again from the cache is no download.
+        if blob.stage != BlobStage::Fetching {
+            return;
+        }
         let mut state = self.state.lock().expect("no thread panics while it holds the lock");
         let progress = state.record(blob, Instant::now());
         drop(state);

@@ -9,8 +9,10 @@ use vmroot::output::{Error as FileError, OutputFile};
 use vmroot::{ImageName, ImageSelector, LoadOptions, LoadedImage, Platform, Reference, SaveFormat, SaveOptions};
 
 use crate::context::Context;
+use crate::display::{Action, LONG, NewTask, Outcome};
 use crate::exit::UsageError;
 use crate::output;
+use crate::progress::StoreProgress;
 
 /// Saves images to a file or to standard output.
 pub(crate) fn save(
@@ -25,7 +27,8 @@ pub(crate) fn save(
     if out.is_none() {
         output::refuse_terminal("an archive", "use -o FILE, or pipe it to another program")?;
     }
-    let client = context.client()?;
+    let name = out.map_or("standard output".into(), file_name);
+    let client = context.client()?.with_progress(StoreProgress::of_work(Action::Fetch, &name));
     note_zstd(context, images, format);
     match out {
         Some(out) => {
@@ -48,6 +51,11 @@ pub(crate) fn save(
         }
     }
     Ok(())
+}
+
+/// Returns the last part of a path, for progress.
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 /// Notes that older versions of Docker cannot read an image's layers. An image that is not found is an error of `save`.
@@ -76,12 +84,18 @@ pub(crate) fn load(
     platforms: Vec<Platform>,
     all_platforms: bool,
 ) -> anyhow::Result<()> {
-    let client = context.client()?.with_progress(context.progress());
+    let client = context.client()?.with_progress(StoreProgress::of_work(Action::Load, ""));
     let path = |file: &PathBuf| if file == Path::new("-") { PathBuf::from("/dev/stdin") } else { file.clone() };
     let paths: Vec<PathBuf> = files.iter().map(path).collect();
     let platforms = requested_platforms(context, platforms);
     let options = LoadOptions { platforms, all_platforms, selector: picked.map(parse_pick).transpose()? };
+    // An archive that is compressed or comes through a pipe is read as a whole first.
+    let names: Vec<_> = files.iter().map(|file| file_name(file)).collect();
+    let task = NewTask::new(Action::Load, names.join(", ")).start(LONG);
     let report = client.load_archives(&paths, &options)?;
+    task.end(Outcome::Done);
+    // The progress ends before the results.
+    drop(client);
     for note in &report.notes {
         output::print_note(note);
     }

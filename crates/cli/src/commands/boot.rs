@@ -15,10 +15,10 @@ use vmroot::output::{Hook, TEMPORARY_PREFIX, TemporaryDirectory, WriteProgress};
 use vmroot::{Addition, ContainerFs, InodeId, Platform, RuntimeConfig, Top, guest};
 
 use crate::args::{BootArguments, Form};
-use crate::bars::{self, Bars};
 use crate::context::{Context, OpenedRoot};
+use crate::display::{Action, LONG, NewTask, Outcome};
 use crate::exit::{AlreadyReported, UsageError};
-use crate::{environment, init, output, signals};
+use crate::{environment, init, output, progress, signals};
 
 /// The directory of a guest's files in a temporary directory. Short, because the paths of sockets are limited.
 const GUEST_DIRECTORY: &str = "g";
@@ -67,12 +67,13 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     let directory = scratch.path().join(GUEST_DIRECTORY);
     fs::create_dir(&directory).with_context(|| directory.display().to_string())?;
 
-    let (bar, cancel) = (Bars::single(context.quiet(), 0), context.cancel());
-    let hook = |progress: WriteProgress| bars::advance(&bar, &cancel, progress);
+    let (task, cancel) = (NewTask::new(Action::Prepare, "the guest").start(LONG), context.cancel());
+    let hook = |progress: WriteProgress| progress::advance(Some(&task), &cancel, progress);
     let guest_options = GuestOptions { hook: Some(Hook::new(&hook)), ..guest_options };
     let guest = Guest::prepare(&Arc::new(root), &directory, &guest_options).map_err(vmroot::Error::from)?;
-    bar.finish_and_clear();
+    task.end(Outcome::Done);
     let stopper = guest.stopper();
+    signals::end_by_itself();
     signals::on_signal(move |_| stopper.stop())?;
     if let Some(note) = guest.note() {
         output::print_note(&format!("without KVM, the guest is translated and slow: {note}"));

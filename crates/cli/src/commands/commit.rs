@@ -9,7 +9,9 @@ use vmroot::{CommitLayer, CommitOptions, ConfigChange, NewLayer, Reference, Targ
 
 use crate::args::{CommitArguments, LayerCompression};
 use crate::context::Context;
+use crate::display::Action;
 use crate::exit::UsageError;
+use crate::progress::StoreProgress;
 
 use super::pull::print_image;
 
@@ -42,7 +44,8 @@ pub(crate) fn commit(
     let client = context.client()?;
     let parent = context.image(&client, name)?;
     context.note_platform(name, &parent.record().platform);
-    let image = client.with_progress(context.progress()).commit(&parent, layer, &commit)?;
+    let progress = StoreProgress::of_work(Action::Unpack, "a layer");
+    let image = client.with_progress(progress).commit(&parent, layer, &commit)?;
     print_image(context, &image)
 }
 

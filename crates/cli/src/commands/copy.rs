@@ -1,6 +1,5 @@
 //! `copy`.
 
-mod progress;
 pub(super) mod side;
 
 use std::fs::File;
@@ -23,7 +22,7 @@ use crate::context::Context;
 use crate::environment::this_platform;
 use crate::exit::UsageError;
 use crate::output;
-pub(crate) use progress::CopyBars;
+use crate::progress::CopyTasks;
 
 /// Copies an image, and prints what was done.
 pub(crate) fn copy(
@@ -46,7 +45,7 @@ pub(crate) fn copy(
     let source = reader.open_source(&from)?;
     let destination = writer.open_destination(&to, &open_options(&writer, &to, arguments)?)?;
     let digest_file = create_digest_file(arguments.digestfile.as_deref(), &arguments.transfer)?;
-    let copier = writer.copier(options).with_progress(CopyBars::progress(context.quiet()));
+    let copier = writer.copier(options).with_progress(CopyTasks::progress());
     let report = copier.copy(&*source, &*destination).map_err(vmroot::Error::from)?;
     drop(copier);
     if let Some(mut file) = digest_file {

@@ -11,9 +11,9 @@ use vmroot::output::{Hook, WriteProgress};
 use self::operands::Operands;
 use super::export::{open_stream, report_json};
 use crate::args::CpArguments;
-use crate::bars::{self, Bars};
 use crate::context::Context;
-use crate::output;
+use crate::display::{Action, LONG, NewTask, Outcome};
+use crate::{output, progress};
 
 /// Copies a file or a tree to this machine, or writes it as a tar to standard output.
 pub(crate) fn copy(context: &Context, arguments: &CpArguments) -> anyhow::Result<()> {
@@ -25,8 +25,8 @@ pub(crate) fn copy(context: &Context, arguments: &CpArguments) -> anyhow::Result
     // A prebaked directory is opened without a client, which would do this.
     context.cancel_on_interrupt()?;
     let opened = context.root(&image, &Top::default())?;
-    let (bar, cancel) = (Bars::single(context.quiet(), 0), context.cancel());
-    let hook = |progress: WriteProgress| bars::advance(&bar, &cancel, progress);
+    let (task, cancel) = (NewTask::new(Action::Copy, String::from_utf8_lossy(&path)).start(LONG), context.cancel());
+    let hook = |progress: WriteProgress| progress::advance(Some(&task), &cancel, progress);
     let hook = Some(Hook::new(&hook));
     let CpArguments { follow_link, strict, archive: keep_owners, .. } = *arguments;
     let report = if to_stdout {
@@ -37,8 +37,8 @@ pub(crate) fn copy(context: &Context, arguments: &CpArguments) -> anyhow::Result
         let options = CopyOutOptions { follow_link, keep_owners, strict, hook, ..CopyOutOptions::default() };
         copy_out(&opened.root, &path, Path::new(&destination), &options)
     };
-    bar.finish_and_clear();
     let report = report.map_err(vmroot::Error::from)?;
+    task.end(Outcome::Done);
     output::print_omissions(&report.omissions);
     match context.json() && !to_stdout {
         true => Ok(output::print_json(&report_json(Path::new(&destination), &report))?),

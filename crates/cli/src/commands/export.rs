@@ -12,7 +12,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::Context as _;
-use indicatif::ProgressBar;
 use serde_json::json;
 use vmroot::changes::{LayerOptions, Marks, write_layer};
 use vmroot::erofs::{ErofsMetaOptions, ErofsOptions, export_erofs, export_erofs_meta};
@@ -25,10 +24,11 @@ use vmroot::output::{Error as FileError, Hook, Omissions, Omitted, OutputFile, R
 use vmroot::{Client, Compression, EncoderOptions, ExtendedRoot, Image, RuntimeConfig, Top};
 
 use crate::args::{ExportArguments, FileCompression, Format};
-use crate::bars::{self, Bars};
 use crate::context::{Context, OpenedRoot, print_notes};
+use crate::display::{Action, LONG, NewTask, Outcome};
 use crate::exit::UsageError;
-use crate::output;
+use crate::progress::StoreProgress;
+use crate::{output, progress};
 
 /// Writes a root, or the changes of a writable view as a layer.
 pub(crate) fn export(
@@ -53,10 +53,13 @@ pub(crate) fn export(
         Source::Root(opened) if options.config_out.is_some() => Some(opened.config()?),
         _ => None,
     };
-    let (bar, cancel) = (source.bar(context), context.cancel());
-    let hook = |progress: WriteProgress| bars::advance(&bar, &cancel, progress);
+    // The client shows the progress of files of the cache itself.
+    let has_own = !matches!(source, Source::Image(_));
+    let task = has_own.then(|| NewTask::new(Action::Export, name_of(out)).start(LONG));
+    let cancel = context.cancel();
+    let hook = |progress: WriteProgress| progress::advance(task.as_ref(), &cancel, progress);
     let report = write(&source, format, out, options, Hook::new(&hook))?;
-    bar.finish_and_clear();
+    task.into_iter().for_each(|task| task.end(Outcome::Done));
     print_report(context, out, report, source.omitted(), format == Format::Dir && !options.rootless)?;
     let Some(file) = &options.config_out else { return Ok(()) };
     match config {
@@ -84,13 +87,14 @@ impl Source<'_> {
             Self::Upper(_) => Omissions::default(),
         }
     }
+}
 
-    /// Returns a progress bar. It is hidden if the total is not known.
-    fn bar(&self, context: &Context) -> ProgressBar {
-        match self {
-            Self::Root(_) => Bars::single(context.quiet(), 0),
-            Self::Image(_) | Self::Upper(_) => ProgressBar::hidden(),
-        }
+/// Returns the name of the output, for progress.
+fn name_of(out: &Path) -> String {
+    match out.file_name() {
+        Some(name) if out != Path::new("-") => name.to_string_lossy().into_owned(),
+        Some(_) => "standard output".to_owned(),
+        None => out.display().to_string(),
     }
 }
 
@@ -132,7 +136,8 @@ fn write(
         Source::Root(opened) => opened,
         Source::Image(image) => {
             let (client, image, on_top) = &**image;
-            return Ok(client.export_prebaked_root(image, on_top, out)?);
+            let progress = StoreProgress::of_work(Action::Export, &name_of(out));
+            return Ok(client.with_progress(progress).export_prebaked_root(image, on_top, out)?);
         }
         Source::Upper(upper) => {
             let marks = if options.userxattr { Marks::UserXattr } else { Marks::Upper };

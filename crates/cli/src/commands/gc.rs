@@ -8,7 +8,9 @@ use vmroot::{CollectOptions, Collection, Holder, KeptImage, Reason, Record, Remo
 use super::remove::list;
 use crate::args::GcArguments;
 use crate::context::Context;
-use crate::{output, times};
+use crate::display::Action;
+use crate::progress::StoreProgress;
+use crate::{human, output, times};
 
 /// Removes the images that the options select, and the files that no image needs.
 pub(crate) fn collect(context: &Context, arguments: &GcArguments) -> anyhow::Result<()> {
@@ -20,7 +22,8 @@ pub(crate) fn collect(context: &Context, arguments: &GcArguments) -> anyhow::Res
         max_size: arguments.max_size,
         keep_blobs: arguments.keep_blobs,
     };
-    let collected = context.client()?.collect_with(&options)?;
+    let collected =
+        context.client()?.with_progress(StoreProgress::of_work(Action::Remove, "")).collect_with(&options)?;
     if context.json() {
         output::print_json(&to_json(&collected, arguments.dry_run))?;
     } else {
@@ -76,7 +79,7 @@ fn names(records: &[Record]) -> String {
 
 fn reason(image: &RemovedImage) -> String {
     let used = UNIX_EPOCH + Duration::from_secs(image.last_used);
-    let age = indicatif::HumanDuration(SystemTime::now().duration_since(used).unwrap_or_default());
+    let age = human::format_age(SystemTime::now().duration_since(used).unwrap_or_default());
     match image.reason {
         Reason::Dangling => format!("has no name; used {age} ago"),
         Reason::Unused => format!("not in use; used {age} ago"),

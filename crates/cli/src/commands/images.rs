@@ -204,7 +204,7 @@ fn summary_json(record: &Record) -> Value {
 
 fn format_age(pulled: u64) -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(pulled)).unwrap_or_default();
-    format!("{} ago", indicatif::HumanDuration(since))
+    format!("{} ago", crate::human::format_age(since))
 }
 
 /// Prints the description of an image.

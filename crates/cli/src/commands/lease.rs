@@ -60,7 +60,7 @@ fn list(context: &Context) -> anyhow::Result<()> {
 /// Returns the time until a lease ends.
 fn until(expires: u64) -> String {
     let at = UNIX_EPOCH + Duration::from_secs(expires);
-    indicatif::HumanDuration(at.duration_since(SystemTime::now()).unwrap_or_default()).to_string()
+    crate::human::format_age(at.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 fn name(image: &LeasedImage) -> String {

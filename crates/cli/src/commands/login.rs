@@ -1,19 +1,21 @@
 //! `login` and `logout`.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::json;
 use vmroot::config_files::{Error as ConfigError, check_key};
-use vmroot::{Configuration, Credential, FixedCredential, RegistryOptions};
+use vmroot::{Cancel, Configuration, Credential, FixedCredential, RegistryOptions};
 
 use crate::args::{LoginArguments, LogoutArguments};
 use crate::context::Context;
 use crate::exit::{LoginFailed, UsageError};
-use crate::output;
+use crate::interruptible::CancellableReader;
 use crate::registry_access::RegistryAccess;
+use crate::{output, prompt};
 
 /// The maximum length of a password from standard input, in bytes. Tokens of cloud registries have some kilobytes.
 const PASSWORD_LIMIT: u64 = 1 << 20;
@@ -41,7 +43,8 @@ pub(crate) fn login(context: &Context, arguments: &LoginArguments) -> anyhow::Re
             return Ok(output::print_line(format!("Existing credentials are valid. Already logged in to {key}"))?);
         }
     }
-    let (user, password) = ask(arguments)?;
+    context.cancel_on_interrupt()?;
+    let (user, password) = ask(arguments, &context.cancel())?;
     let credential = Credential::Password { user: user.clone(), password: password.clone() };
     check(context, &configuration, key, credential).with_context(|| LoginFailed(key.to_owned()))?;
     let stored = configuration.store_credential(key, &user, &password, &context.cancel());
@@ -141,7 +144,7 @@ fn check(context: &Context, configuration: &Configuration, key: &str, credential
 }
 
 /// Returns the user and the password of the options, or asks for them.
-fn ask(arguments: &LoginArguments) -> anyhow::Result<(String, String)> {
+fn ask(arguments: &LoginArguments, cancel: &Cancel) -> anyhow::Result<(String, String)> {
     let needs_terminal = arguments.username.is_none() || arguments.password.is_none() && !arguments.password_stdin;
     if arguments.password_stdin && arguments.username.is_none() {
         return Err(UsageError("--password-stdin requires --username".to_owned()).into());
@@ -152,44 +155,22 @@ fn ask(arguments: &LoginArguments) -> anyhow::Result<(String, String)> {
     }
     let user = match &arguments.username {
         Some(user) => user.clone(),
-        None => prompt("Username: ")?,
+        None => prompt::ask("Username: ", cancel)?.unwrap_or_default(),
     };
     let password = match &arguments.password {
         Some(password) => password.clone(),
         None if arguments.password_stdin => {
             let mut text = String::new();
-            io::stdin().lock().take(PASSWORD_LIMIT).read_to_string(&mut text)?;
+            let source: File = io::stdin().as_fd().try_clone_to_owned()?.into();
+            CancellableReader { source, cancel: cancel.clone() }.take(PASSWORD_LIMIT).read_to_string(&mut text)?;
             // As docker and podman: one line break at the end is not part of the password.
             let line = text.strip_suffix('\n').unwrap_or(&text);
             line.strip_suffix('\r').unwrap_or(line).to_owned()
         }
-        None => prompt_hidden("Password: ")?,
+        None => prompt::ask_hidden("Password: ", cancel)?.unwrap_or_default(),
     };
     if user.is_empty() || password.is_empty() {
         return Err(UsageError("the user or the password is empty".to_owned()).into());
     }
     Ok((user, password))
-}
-
-/// Asks for a line on the terminal.
-fn prompt(text: &str) -> anyhow::Result<String> {
-    let mut terminal = io::stderr().lock();
-    terminal.write_all(text.as_bytes())?;
-    terminal.flush()?;
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
-}
-
-/// Asks for a line that the terminal does not show.
-fn prompt_hidden(text: &str) -> anyhow::Result<String> {
-    let stdin = io::stdin();
-    let shown = tcgetattr(&stdin)?;
-    let mut hidden = shown.clone();
-    hidden.local_modes.remove(LocalModes::ECHO);
-    hidden.local_modes.insert(LocalModes::ECHONL);
-    tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
-    let line = prompt(text);
-    tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
-    line
 }

@@ -28,7 +28,7 @@ pub(crate) fn pull(context: &Context, references: &[String]) -> anyhow::Result<(
 }
 
 fn pull_one(context: &Context, client: &Client, reference: &str) -> anyhow::Result<Image> {
-    let chosen = ChosenName::ask(client, reference)?;
+    let chosen = ChosenName::ask(client, reference, &context.cancel())?;
     let pulling = client.with_progress(context.progress());
     let image = pulling.pull_with(&chosen.name, &context.pull_options(Pull::Always))?;
     chosen.record(client);

@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 use vmroot::copy::sync::{SYNC_LIST_LIMIT, SyncList, SyncRegistry, TagOrDigest};
 use vmroot::{Client, Copier, Reference, SyncDestination, SyncItem, SyncOptions, SyncSource, SyncTargets, with_causes};
 
-use super::copy::{CopyBars, copy_options, create_digest_file, side};
+use super::copy::{copy_options, create_digest_file, side};
 use crate::args::{SyncArguments, SyncFrom, SyncTo};
 use crate::context::Context;
 use crate::exit::UsageError;
 use crate::output;
+use crate::progress::CopyTasks;
 use crate::registry_access::RegistryAccess;
 
 /// Copies all images of a source.
@@ -40,7 +41,7 @@ pub(crate) fn sync(
     let items = distinct(items)?;
     let copier = writer
         .copier(copy_options(context, &arguments.images, &arguments.transfer, None)?)
-        .with_progress(CopyBars::progress(context.quiet()));
+        .with_progress(CopyTasks::progress());
     let digests = create_digest_file(arguments.digestfile.as_deref(), &arguments.transfer)?;
     let run = Run {
         context,

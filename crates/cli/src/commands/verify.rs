@@ -5,15 +5,17 @@ use vmroot::{Client, Finding, FindingState, RepairOptions, VerifyReport};
 
 use crate::args::VerifyArguments;
 use crate::context::Context;
+use crate::display::Action;
 use crate::exit::AlreadyReported;
 use crate::output;
+use crate::progress::StoreProgress;
 
 /// The exit code if damage is left.
 const DAMAGED: u8 = 5;
 
 /// Verifies the whole cache, and repairs it if requested. Exits with code 5 if damage is left.
 pub(crate) fn verify(context: &Context, arguments: &VerifyArguments) -> anyhow::Result<()> {
-    let client = context.client()?.with_progress(context.progress());
+    let client = context.client()?.with_progress(StoreProgress::of_work(Action::Fetch, ""));
     if arguments.empty_quarantine {
         return empty_quarantine(context, &client);
     }

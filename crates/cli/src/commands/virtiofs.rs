@@ -20,8 +20,8 @@ pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments)
         queues: options.queues.map_or(defaults.queues, usize::from),
         threads: options.threads.map_or(defaults.threads, usize::from),
     };
-    // For signals before the device exists. Later signals stop the device.
-    context.cancel_on_interrupt()?;
+    // Signals end the wait for the lock, and then the device, which removes its socket.
+    signals::end_by_itself();
     let cancel = context.cancel();
     let check_cancelled = || cancel.control_flow();
     let wait = LockWait { limit: options.lock_timeout, check_cancelled: &check_cancelled };

@@ -87,7 +87,14 @@ const PLACES: [Places; 8] = [
     },
     Places {
         option: "verbose",
-        variables: &[("NO_COLOR, TERM", "Progress has no colours if NO_COLOR is set or TERM is dumb.")],
+        variables: &[
+            (
+                "NO_COLOR, CLICOLOR, CLICOLOR_FORCE",
+                "Log lines and help have colours on a terminal, but not if NO_COLOR is set or CLICOLOR is 0. With \
+                 CLICOLOR_FORCE, they have colours everywhere.",
+            ),
+            ("TERM", "With dumb, there are no colours, and progress is lines instead of bars."),
+        ],
         files: &[],
     },
 ];

@@ -11,7 +11,6 @@ use vmroot_errors::ErrorKind;
 use vmroot_export::{
     DirectoryOptions, Error, PrebakedSources, TarOptions, export_directory, export_prebaked, export_tar, write_tar,
 };
-use vmroot_output::Cancel;
 use vmroot_test_roots::Root;
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
@@ -65,7 +64,7 @@ fn full_disk_error_names_the_file() {
         root_index: root.files().join("root.idx"),
         layers: vec![LayerFiles { diff_id: root.layers[0], index: root.index_of(0), contents: root.contents_of(0) }],
     };
-    let error = export_prebaked(&sources, b"{}", &disk.path().join("prebaked"), &Cancel::new()).unwrap_err();
+    let error = export_prebaked(&sources, b"{}", &disk.path().join("prebaked"), None).unwrap_err();
     assert!(matches!(&error, Error::Io(error) if error.source.kind() == io::ErrorKind::StorageFull), "{error}");
     assert!(error.full_message().contains(".contents"), "{error}");
     assert!(!disk.path().join("prebaked").exists(), "no incomplete directory remains");

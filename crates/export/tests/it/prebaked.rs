@@ -6,7 +6,6 @@ use std::path::Path;
 
 use vmroot_container_fs::LayerFiles;
 use vmroot_export::{Error, PrebakedSources, export_prebaked, open_prebaked};
-use vmroot_output::Cancel;
 use vmroot_test_roots::{Root, describe, look_at};
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Entry, Layer};
@@ -28,7 +27,7 @@ fn sources(root: &Root) -> PrebakedSources {
 }
 
 fn prebake(root: &Root, directory: &Path) {
-    export_prebaked(&sources(root), b"{}\n", directory, &Cancel::new()).unwrap();
+    export_prebaked(&sources(root), b"{}\n", directory, None).unwrap();
 }
 
 #[test]
@@ -103,6 +102,6 @@ fn error_names_the_missing_or_wrong_file() {
 
     let mut missing = sources(&root);
     missing.layers[0].contents = root.files().join("nothing");
-    let error = export_prebaked(&missing, b"{}", directory.path(), &Cancel::new()).unwrap_err();
+    let error = export_prebaked(&missing, b"{}", directory.path(), None).unwrap_err();
     assert!(error.full_message().contains("nothing"), "{error}");
 }

@@ -16,9 +16,10 @@ use vmroot_output::TEMPORARY_PREFIX;
 use super::{CollectOptions, Collection, list, remove};
 use crate::catalogue::Snapshot;
 use crate::holders::Held;
+use crate::progress::WorkMeter;
 use crate::root::chain_id;
 use crate::store::until_cancelled;
-use crate::{Error, Record, Result, Store};
+use crate::{Error, Progress, Record, Result, Store, Work};
 
 /// The most files that are removed at a time, while users wait.
 const BATCH: usize = 256;
@@ -159,6 +160,7 @@ impl Store {
         options: &CollectOptions,
         gone: &HashSet<Digest>,
         found: &mut Collection,
+        progress: &Arc<dyn Progress>,
     ) -> Result<()> {
         let snapshot = self.current_snapshot()?;
         snapshot.check_records()?;
@@ -181,6 +183,7 @@ impl Store {
         if options.dry_run {
             return candidates.iter().try_for_each(|file| found.take(&file.path, false));
         }
+        let meter = WorkMeter::start(progress, Work::Collect, Some(candidates.len() as u64));
         let mut candidates = &candidates[..];
         let mut needed = NeededNow::default();
         while !candidates.is_empty() {
@@ -188,6 +191,7 @@ impl Store {
             let mut exclusion = self.exclude()?;
             let done = self.remove_batch(candidates, &mut needed, &mut exclusion, found)?;
             drop(exclusion);
+            meter.add(done as u64);
             candidates = &candidates[done..];
             if !candidates.is_empty() {
                 thread::sleep(PAUSE);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use vmroot_model::{Digest, Hasher};
 use vmroot_output::Cancel;
@@ -12,7 +13,8 @@ use vmroot_transport::TarWriter;
 use super::MODE;
 use super::lists::Lists;
 use super::names::Selected;
-use crate::{Error, Record, Result, Store};
+use crate::progress::WorkMeter;
+use crate::{Error, Progress, Record, Result, Store, Work};
 
 /// The directory of the blobs.
 const BLOBS: &str = "blobs";
@@ -67,7 +69,9 @@ impl<'a> Blobs<'a> {
     }
 
     /// Writes the directories and the blobs.
-    pub(super) fn write(&self, tar: &mut TarWriter<&mut dyn Write>) -> Result<()> {
+    pub(super) fn write(&self, tar: &mut TarWriter<&mut dyn Write>, progress: &Arc<dyn Progress>) -> Result<()> {
+        let total = self.members.values().map(|(blob, _)| blob.size).sum();
+        let meter = WorkMeter::start(progress, Work::Save, Some(total));
         tar.directory(BLOBS).map_err(Error::write_archive)?;
         let mut directory = "";
         for (name, (blob, time)) in &self.members {
@@ -79,7 +83,7 @@ impl<'a> Blobs<'a> {
             }
             tar.set_time(*time);
             let mut reader = CheckedReader::open(blob, &self.store.options().cancel)?;
-            let written = tar.file(name, MODE, blob.size, &mut reader);
+            let written = tar.file(name, MODE, blob.size, &mut meter.reader(&mut reader));
             reader.finish(written)?;
         }
         tar.set_time(0);

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use vmroot_compress::pipelined;
@@ -14,7 +15,8 @@ use super::MODE;
 use super::blobs::{CachedBlob, damaged};
 use super::lists::{ListedImage, Repositories, add, add_repositories, add_repository, json_line};
 use super::names::{Parents, Selected};
-use crate::{Error, LayerRecord, Record, Result, Store};
+use crate::progress::WorkMeter;
+use crate::{Error, LayerRecord, Progress, Record, Result, Store, Work};
 
 /// The bytes that are decoded at a time.
 const READ_SIZE: usize = 256 << 10;
@@ -29,9 +31,15 @@ pub(super) fn write(
     parents: &Parents,
     tar: &mut TarWriter<&mut dyn Write>,
     file: Option<&File>,
+    progress: &Arc<dyn Progress>,
 ) -> Result<()> {
-    let sizes = if file.is_some() { HashMap::new() } else { measure(store, selected)? };
-    let mut archive = LegacyArchive { store, tar, file, sizes, written: HashSet::new(), layers: HashMap::new() };
+    let layers = distinct_layers(selected);
+    // Each blob is read once or twice.
+    let passes = if file.is_some() { 1 } else { 2 };
+    let total = layers.iter().map(|(_, layer)| layer.size).fold(0, u64::saturating_add).saturating_mul(passes);
+    let meter = WorkMeter::start(progress, Work::Save, Some(total));
+    let sizes = if file.is_some() { HashMap::new() } else { measure(store, &layers, &meter)? };
+    let mut archive = LegacyArchive { store, tar, file, sizes, meter, written: HashSet::new(), layers: HashMap::new() };
     let (mut images, mut repositories) = (Vec::<ListedImage>::new(), Repositories::new());
     for image in selected {
         for (number, record) in image.records().enumerate() {
@@ -59,6 +67,7 @@ struct LegacyArchive<'a, 'w> {
     file: Option<&'a File>,
     /// The lengths of the layers' tars, unless there is a file.
     sizes: HashMap<Digest, u64>,
+    meter: Arc<WorkMeter>,
     /// The members that were written.
     written: HashSet<String>,
     /// The directory with the tar of each layer.
@@ -112,7 +121,7 @@ impl LegacyArchive<'_, '_> {
 
     /// Writes the uncompressed tar of a layer.
     fn add_layer(&mut self, member: &str, blob: &CachedBlob, diff_id: &Digest) -> Result<()> {
-        let mut layer = PlainLayer::open(self.store, blob, diff_id)?;
+        let mut layer = PlainLayer::open(self.store, blob, diff_id, &self.meter)?;
         let written = match (self.file, self.sizes.get(diff_id)) {
             (None, Some(&size)) => self.tar.file(member, MODE, size, &mut layer),
             (Some(file), _) => self
@@ -124,8 +133,8 @@ impl LegacyArchive<'_, '_> {
     }
 }
 
-/// Returns the lengths of the uncompressed tars of all layers, by their diff ids. Several are decoded at once.
-fn measure(store: &Store, selected: &[Selected]) -> Result<HashMap<Digest, u64>> {
+/// Returns the layers of the images with their records, each layer once.
+fn distinct_layers(selected: &[Selected]) -> Vec<(&Record, &LayerRecord)> {
     let mut layers: Vec<_> = selected
         .iter()
         .flat_map(Selected::records)
@@ -133,9 +142,14 @@ fn measure(store: &Store, selected: &[Selected]) -> Result<HashMap<Digest, u64>>
         .collect();
     layers.sort_by_key(|(_, layer)| layer.diff_id);
     layers.dedup_by_key(|(_, layer)| layer.diff_id);
+    layers
+}
+
+/// Returns the lengths of the uncompressed tars of layers, by their diff ids. Several are decoded at once.
+fn measure(store: &Store, layers: &[(&Record, &LayerRecord)], meter: &Arc<WorkMeter>) -> Result<HashMap<Digest, u64>> {
     let length = |(record, layer): &(&Record, &LayerRecord)| {
         let blob = store.cached_blob(record, &layer.digest)?;
-        let mut plain = PlainLayer::open(store, &blob, &layer.diff_id)?;
+        let mut plain = PlainLayer::open(store, &blob, &layer.diff_id, meter)?;
         let mut buffer = vec![0; READ_SIZE];
         while plain.read(&mut buffer).is_ok_and(|count| count > 0) {}
         let length = plain.length;
@@ -157,9 +171,9 @@ struct PlainLayer<'a> {
 }
 
 impl<'a> PlainLayer<'a> {
-    fn open(store: &'a Store, blob: &'a CachedBlob, diff_id: &Digest) -> Result<Self> {
+    fn open(store: &'a Store, blob: &'a CachedBlob, diff_id: &Digest, meter: &Arc<WorkMeter>) -> Result<Self> {
         let file = File::open(&blob.path).map_err(vmroot_output::Error::on("open", &blob.path))?;
-        let stream = Box::new(pipelined(file, &store.options().limits));
+        let stream = Box::new(pipelined(meter.reader(file), &store.options().limits));
         let hasher = Hasher::new(diff_id.algorithm());
         Ok(Self { store, blob, diff_id: *diff_id, stream, hasher, length: 0, failure: None })
     }

@@ -13,6 +13,7 @@ use super::needs::{BlobUse, LayerUse, Role, affected};
 use super::sources::Fetched;
 use super::{Check, Condition, FileKind, Finding, MISNAMED, MISSING};
 use crate::collect::list;
+use crate::progress::BlobReporter;
 use crate::{Error, Result};
 
 const REBUILT: &str = "rebuilt from its blob";
@@ -147,7 +148,8 @@ impl Check<'_> {
                     }
                 }
             }
-            match self.store.build_from_file(&layer, &self.store.cache.layout().blob(&digest)) {
+            let reporter = BlobReporter::of(self.progress, &layer.descriptor);
+            match self.store.build_from_file(&layer, &self.store.cache.layout().blob(&digest), &reporter) {
                 Ok(_) => return Ok(Rebuilt::Yes),
                 Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::NoSpace) => return Err(error),
                 Err(error) => {

@@ -11,7 +11,7 @@ use super::Check;
 use super::needs::{BlobUse, Role};
 use crate::image::layers;
 use crate::progress::BlobReporter;
-use crate::{BlobProgress, Error, Record, Result};
+use crate::{Error, Record, Result};
 
 /// The number of sources from which one blob is requested: of several images with the blob, the last ones are not asked.
 const MAX_SOURCES: usize = 8;
@@ -190,8 +190,7 @@ impl Check<'_> {
             }
             Role::Layer(position) => {
                 let descriptor = it.record.layers[position].descriptor();
-                let blob = Some(BlobProgress::new(*digest, descriptor.size));
-                let reporter = BlobReporter { progress: Arc::clone(self.progress), blob };
+                let reporter = BlobReporter::of(self.progress, &descriptor);
                 self.store.fetch_blob(&*source, &descriptor, &reporter)?;
             }
         }

@@ -47,7 +47,7 @@ impl Cache {
 
     fn save(&self, names: &[String], options: &SaveOptions) -> Vec<u8> {
         let mut bytes = Vec::new();
-        self.store.save(names, options, &mut bytes).unwrap();
+        self.store.save(names, options, &mut bytes, &progress()).unwrap();
         bytes
     }
 

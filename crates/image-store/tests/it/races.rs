@@ -192,7 +192,7 @@ fn holders_of_an_image_are_named() {
         matches!(&holders[..], [Holder::Process { purpose, pid, .. }] if purpose == "test 1" && *pid == std::process::id())
     );
     let unused = CollectOptions { unused: true, ..CollectOptions::default() };
-    let collected = other.collect_with(&unused).unwrap();
+    let collected = other.collect_with(&unused, &(Arc::new(NoProgress) as _)).unwrap();
     assert_eq!((collected.images.len(), collected.kept.len()), (0, 1));
     other.remove(&theirs).unwrap();
     let collected = other.collect().unwrap();

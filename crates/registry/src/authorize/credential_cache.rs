@@ -59,6 +59,9 @@ impl CredentialCache {
     fn look_up(&self, target: &Target, cancel: &Cancel) -> Result<Option<Credential>> {
         let credential = self.source.get(&target.domain, &target.repository, cancel)?;
         tracing::debug!(registry = target.domain, ?credential, "searched for credentials");
+        if credential.is_none() {
+            tracing::info!("{}: anonymous, because there are no credentials for it", target.domain);
+        }
         Ok(credential)
     }
 }

@@ -187,6 +187,8 @@ enum SearchOutcome {
 
 impl Credentials for AuthFiles {
     fn get(&self, domain: &str, repository: &str, cancel: &Cancel) -> Result<Option<Credential>> {
-        Ok(self.find(domain, repository, cancel)?.map(|found| found.credential))
+        let found = self.find(domain, repository, cancel)?;
+        found.iter().for_each(|found| found.log_use(domain));
+        Ok(found.map(|found| found.credential))
     }
 }

@@ -25,6 +25,12 @@ impl FoundCredential {
         };
         Self { credential, user, source }
     }
+
+    /// Logs that the credential is used for a registry, without its secret.
+    pub fn log_use(&self, domain: &str) {
+        let user = self.user.as_ref().map_or_else(String::new, |user| format!(" of {user}"));
+        tracing::info!("{domain}: credentials{user} from {}", self.source);
+    }
 }
 
 /// The source of a credential. Its text form names the file, the variable or the program.

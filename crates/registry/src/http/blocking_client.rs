@@ -12,10 +12,11 @@ use reqwest::{Client, Method, Response};
 use rustls::ClientConfig;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::timeout;
-use vmroot_output::{CANCEL_LATENCY, Cancel};
+use vmroot_output::CANCEL_LATENCY;
 
 use super::address_scope::ScopedResolver;
-use super::{AddressScope, Failure, Http, HttpRequest, RequestBody, failure, redacted};
+use super::{AddressScope, Failure, Http, HttpRequest, RequestBody, failure, host, redacted};
+use crate::observer::{FIRST_REPORT, RequestEvent, RequestObserver};
 use crate::upload::StreamedBody;
 use crate::{Error, HostOptions, Result, tls};
 
@@ -79,7 +80,7 @@ impl BlockingClient {
         let limit = http.options.inactivity_timeout.saturating_mul(request.patience);
         let started = Instant::now();
         let idle = || stream.map_or_else(|| started.elapsed(), StreamedBody::idle);
-        let sent = self.wait(limit, &request.cancel, idle, builder.send());
+        let sent = self.wait(limit, http, request, idle, builder.send());
         failure::classify(&request.url, sent)
     }
 
@@ -92,7 +93,7 @@ impl BlockingClient {
     ) -> Result<Option<bytes::Bytes>> {
         let started = Instant::now();
         let limit = http.options.inactivity_timeout;
-        let chunk = self.wait(limit, &request.cancel, || started.elapsed(), response.chunk());
+        let chunk = self.wait(limit, http, request, || started.elapsed(), response.chunk());
         failure::classify(&request.url, chunk).map_err(Failure::into_error)
     }
 
@@ -120,27 +121,31 @@ impl BlockingClient {
         });
     }
 
-    /// Waits for `future` until `idle` reaches `limit`, and polls for cancellation.
+    /// Waits for `future` until `idle` reaches `limit`, polls for cancellation, and reports a long wait.
     fn wait<T: Send>(
         &self,
         limit: Duration,
-        cancel: &Cancel,
+        http: &Http,
+        request: &HttpRequest,
         idle: impl Fn() -> Duration + Send + Sync,
         future: impl Future<Output = T> + Send,
     ) -> Result<T, WaitError> {
         self.block_on(async {
             let mut future = pin!(future);
+            let mut wait = ReportedWait::new(http, request);
             loop {
-                if cancel.is_cancelled() {
+                if request.cancel.is_cancelled() {
                     return Err(WaitError::Cancelled);
                 }
                 let left = limit.saturating_sub(idle());
                 if let Ok(output) = timeout(left.min(CANCEL_LATENCY), future.as_mut()).await {
                     return Ok(output);
                 }
-                if idle() >= limit {
+                let idle = idle();
+                if idle >= limit {
                     return Err(WaitError::Stalled(limit));
                 }
+                wait.report(idle);
             }
         })
     }
@@ -171,6 +176,40 @@ impl BlockingClient {
         let client = build(http, config, request)?;
         self.clients.insert(key, client.clone());
         Ok(client)
+    }
+}
+
+/// A wait for a server, which is reported while it is long.
+struct ReportedWait<'a> {
+    observer: Option<&'a dyn RequestObserver>,
+    request: &'a HttpRequest,
+    /// The whole seconds of the last report, or 0 before the first one.
+    reported: u64,
+}
+
+impl<'a> ReportedWait<'a> {
+    fn new(http: &'a Http, request: &'a HttpRequest) -> Self {
+        Self { observer: http.options.observer.as_deref(), request, reported: 0 }
+    }
+
+    fn report(&mut self, silent_for: Duration) {
+        let Some(observer) = self.observer else { return };
+        if silent_for < FIRST_REPORT || silent_for.as_secs() == self.reported {
+            return;
+        }
+        self.reported = silent_for.as_secs();
+        let (attempt, attempts) = self.request.attempts.get();
+        let (request, host) = (self.request.attempts.request, &host(&self.request.url));
+        observer.event(&RequestEvent::Waiting { request, host, silent_for, attempt, attempts });
+    }
+}
+
+impl Drop for ReportedWait<'_> {
+    fn drop(&mut self) {
+        if let Some(observer) = self.observer.filter(|_| self.reported > 0) {
+            let (request, host) = (self.request.attempts.request, &host(&self.request.url));
+            observer.event(&RequestEvent::Answered { request, host });
+        }
     }
 }
 

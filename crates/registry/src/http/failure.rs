@@ -37,6 +37,12 @@ impl Failure {
         }
     }
 
+    pub(crate) fn error(&self) -> &Error {
+        match self {
+            Self::Final(error) | Self::Transient(error) | Self::Refused(error) | Self::Busy(error, _) => error,
+        }
+    }
+
     pub(crate) fn into_error(self) -> Error {
         match self {
             Self::Final(error) | Self::Transient(error) | Self::Refused(error) | Self::Busy(error, _) => error,

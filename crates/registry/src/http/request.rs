@@ -1,6 +1,7 @@
 //! HTTP requests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
@@ -34,6 +35,36 @@ pub(crate) struct HttpRequest {
     pub(crate) settings: Arc<HostOptions>,
     /// Cancels the request.
     pub(crate) cancel: Cancel,
+    /// The attempts to send the request.
+    pub(crate) attempts: Attempts,
+}
+
+/// The number of a request, and of the attempts to send it. Clones share the number of the present attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempts {
+    /// The number of the request within this process.
+    pub(crate) request: u64,
+    present: Arc<AtomicU32>,
+    limit: Arc<AtomicU32>,
+}
+
+impl Attempts {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let request = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { request, present: Arc::new(AtomicU32::new(1)), limit: Arc::new(AtomicU32::new(1)) }
+    }
+
+    /// Sets the present attempt, counted from 1, and the number of attempts at most.
+    pub(crate) fn set(&self, present: u32, limit: u32) {
+        self.present.store(present, Ordering::Relaxed);
+        self.limit.store(limit.max(present), Ordering::Relaxed);
+    }
+
+    /// Returns the present attempt and the number of attempts at most.
+    pub(crate) fn get(&self) -> (u32, u32) {
+        (self.present.load(Ordering::Relaxed), self.limit.load(Ordering::Relaxed))
+    }
 }
 
 impl HttpRequest {
@@ -51,6 +82,7 @@ impl HttpRequest {
             has_alternative: false,
             settings: Arc::default(),
             cancel: Cancel::new(),
+            attempts: Attempts::new(),
         }
     }
 }

@@ -8,7 +8,7 @@ use reqwest::header::{AsHeaderName, CONTENT_ENCODING, HeaderMap};
 use reqwest::{Response, StatusCode, Url};
 
 use super::blocking_client::BlockingClient;
-use super::{Http, HttpRequest, redacted};
+use super::{Http, HttpRequest, RequestLog, redacted};
 use crate::{Error, Result};
 
 /// A response with its head, whose body is still to be read.
@@ -22,6 +22,8 @@ pub(crate) struct HttpResponse {
     redirected: bool,
     /// Whether the request was sent with credentials of the caller.
     pub(crate) has_credentials: bool,
+    /// Writes the line of the log at the end of the response.
+    log: RequestLog,
 }
 
 impl HttpResponse {
@@ -31,8 +33,10 @@ impl HttpResponse {
         inner: Response,
         request: HttpRequest,
         redirected: bool,
+        log: RequestLog,
     ) -> Self {
-        Self { http: Arc::clone(http), client: Some(client), inner, request, redirected, has_credentials: false }
+        let (http, client, has_credentials) = (Arc::clone(http), Some(client), false);
+        Self { http, client, inner, request, redirected, has_credentials, log }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -94,7 +98,10 @@ impl HttpResponse {
         let Some(client) = &self.client else { return Ok(None) };
         let chunk = client.chunk(&self.http, &self.request, &mut self.inner);
         match chunk {
-            Ok(Some(bytes)) => Ok(Some(bytes)),
+            Ok(Some(bytes)) => {
+                self.log.bytes += bytes.len() as u64;
+                Ok(Some(bytes))
+            }
             Ok(None) => {
                 if let Some(client) = self.client.take() {
                     self.http.release(client);

@@ -108,8 +108,10 @@ fn fetch(shared: &Shared, assignment: &Assignment) -> Result<()> {
         if !backoff.fail(options) {
             return Err(error);
         }
-        tracing::info!(error = with_causes(&error), position, "resuming after an interruption");
-        backoff.pause(options, &shared.stop, None)?;
+        let pause = backoff.next_pause(options, None);
+        let url = error.broken_url().unwrap_or(shared.reference.registry_host());
+        shared.client.report_retry(url, &error, backoff.failures(), pause, false);
+        shared.stop.sleep(pause)?;
     }
     Ok(())
 }

@@ -224,8 +224,11 @@ impl<'a> Sender<'a> {
             let attempts = self.backoff.failures();
             return Err(self.interrupted(format!("gave up after {attempts} attempts in a row: {error}")));
         }
-        tracing::info!(error = with_causes(&error), offset = self.offset, "continuing an upload after an interruption");
-        self.backoff.pause(options, self.client.cancel(), wait)
+        let pause = self.backoff.next_pause(options, wait);
+        tracing::info!("the upload was interrupted at byte {}", self.offset);
+        let (url, failures) = (self.session.url(), self.backoff.failures());
+        self.client.report_retry(&url, &error, failures, pause, wait.is_some());
+        Ok(self.client.cancel().sleep(pause)?)
     }
 
     fn interrupted(&self, reason: String) -> Error {

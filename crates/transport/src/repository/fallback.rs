@@ -7,7 +7,7 @@ use vmroot_errors::ErrorKind;
 use vmroot_model::{Descriptor, Reference};
 use vmroot_registry::ResumingBlob;
 
-use super::{RegistrySource, note_failure};
+use super::RegistrySource;
 use crate::Error;
 
 /// A reader of a blob in the places of a source.
@@ -68,7 +68,7 @@ impl Read for FallbackReader {
             let place = place.reference().clone();
             let is_last = self.index + 1 >= self.source.places.len();
             if let Some(next) = self.source.places.get(self.index + 1) {
-                note_failure(&place, &error, next.reference());
+                self.source.note_failure(&place, &error, next.reference());
             }
             self.failed.push((place, error));
             if is_last {

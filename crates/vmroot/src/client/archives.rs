@@ -45,7 +45,7 @@ impl Client {
     /// - [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace): the writer has no space left.
     /// - The writer fails, or the call is cancelled.
     pub fn save<N: AsRef<str>>(&self, names: &[N], writer: &mut dyn Write, options: &SaveOptions) -> Result<()> {
-        Ok(self.store.save(names, options, writer)?)
+        Ok(self.store.save(names, options, writer, &self.progress)?)
     }
 
     /// Writes images into a file, which appears when it is complete. Otherwise as [`Self::save`].
@@ -53,7 +53,7 @@ impl Client {
     /// # Errors
     /// As [`Self::save`]. The message names the file.
     pub fn save_to<N: AsRef<str>>(&self, names: &[N], path: &Path, options: &SaveOptions) -> Result<()> {
-        Ok(self.store.save_to_file(names, options, OutputFile::create(path)?)?)
+        Ok(self.store.save_to_file(names, options, OutputFile::create(path)?, &self.progress)?)
     }
 
     /// Loads the images of archives, OCI layouts and directories under their names there: all of them, or none.

@@ -179,7 +179,7 @@ impl Client {
     /// # Errors
     /// As [`Self::collect`].
     pub fn collect_with(&self, options: &CollectOptions) -> Result<Collection> {
-        Ok(self.store.collect_with(options)?)
+        Ok(self.store.collect_with(options, &self.progress)?)
     }
 
     /// Returns the files that [`Self::collect`] would remove now.

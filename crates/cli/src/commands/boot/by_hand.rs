@@ -20,11 +20,11 @@ use vmroot::{ContainerFs, Platform, guest};
 
 use super::{GUEST_DIRECTORY, Init, guest_options, open_root};
 use crate::args::{BootArguments, Form};
-use crate::bars::{self, Bars};
 use crate::context::{Context, OpenedRoot};
+use crate::display::{self, Action, LONG, NewTask};
 use crate::exit::UsageError;
 use crate::paths::{self, NewDirectory};
-use crate::{environment, output};
+use crate::{environment, output, progress, signals};
 use server::ServedRoot;
 
 /// The kernel in the directory of `--output`.
@@ -60,6 +60,8 @@ pub(super) fn build(
         starts_here: false,
         ..guest_options(options, kernel, modules, &init)
     };
+    // After a signal, the files that were made are removed.
+    signals::end_by_itself();
     let place = Place::new(options)?;
     guest_options.check(&place.files()).map_err(vmroot::Error::from)?;
     let acceleration = choose_accelerator(&guest_options, options)?;
@@ -69,12 +71,12 @@ pub(super) fn build(
     let OpenedRoot { root, _files, image: _used, .. } = opened;
 
     let kernel = place.keep_kernel(kernel)?;
-    let (bar, cancel) = (Bars::single(context.quiet(), 0), context.cancel());
-    let hook = |progress: WriteProgress| bars::advance(&bar, &cancel, progress);
+    let (task, cancel) = (NewTask::new(Action::Prepare, "the guest").start(LONG), context.cancel());
+    let hook = |progress: WriteProgress| progress::advance(Some(&task), &cancel, progress);
     let guest_options = GuestOptions { kernel: &kernel, acceleration, hook: Some(Hook::new(&hook)), ..guest_options };
     let root = Arc::new(root);
     let built = BuiltMachine::build(&root, &place.files(), &guest_options).map_err(vmroot::Error::from)?;
-    bar.finish_and_clear();
+    task.end(display::Outcome::Done);
     let config = read_config(&root)?;
     if let Some(config) = &config {
         place.write(CONFIG, config, 0o644)?;

@@ -20,7 +20,7 @@ use super::place;
 use crate::args::{Driver, MountArguments};
 use crate::context::{Context, OpenedRoot, UsedImage};
 use crate::mounts::{MountRecord, ServingProcess};
-use crate::output;
+use crate::{output, signals};
 
 /// A mounted root, or a writable view of one.
 pub(super) enum ActiveMount {
@@ -57,6 +57,8 @@ impl ActiveMount {
             place::check_nothing_hidden(directory)?;
         }
         let record = record(context, image, &opened, options)?;
+        // A signal must not end the process while it mounts.
+        signals::end_by_itself();
         let scratch = context.scratch().to_owned();
         // The cache may be missing: a prebaked directory is opened without one.
         DirBuilder::new()
