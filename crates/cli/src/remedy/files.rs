@@ -73,6 +73,9 @@ pub(super) fn of_fuse(error: &fuse::Error, failed: &Failed<'_>) -> Option<String
 pub(super) fn of_kernel_mount(error: &kernel_mount::Error) -> Option<String> {
     use kernel_mount::Error;
     Some(match error {
+        Error::NotPermitted(form) if form.contains("overlay") => {
+            "without --upper and --work, any user can mount an image".to_owned()
+        }
         Error::NotPermitted(_) | Error::NoFileSystem(_) | Error::NoFileBackedMounts(_) => {
             "--driver fuse mounts as any user, with any kernel".to_owned()
         }

@@ -83,8 +83,10 @@ fn page_and_output_have_the_same_fields() {
     samples.json(0, &["pull", several, "--arch=arm64"]);
     page.check("images", &samples.json(0, &["images"]));
     page.check("save", &samples.json(0, &["save", several, "--output=saved.tar", "--arch=arm64"]));
-    let changed = samples.json(0, &["commit", several, "--arch=arm64", "--change=ENV A=b", "--tag", several]);
+    let changed = samples
+        .json(0, &["commit", several, "--arch=arm64", "--change=CMD [\"x\"]", "--change=LABEL a=b", "--tag", several]);
     page.check("commit", &changed);
+    page.check("config", &samples.json(0, &["config", several, "--arch=arm64"]));
     page.check("load", &samples.json(0, &["load", "saved.tar", "--arch=arm64"]));
     // The cache's images.
     for image in [one, several] {
@@ -136,6 +138,8 @@ fn page_and_output_have_the_same_fields() {
         page.check("mounts", &samples.json(0, &["mounts"]));
         page.check("umount", &samples.json(0, &["umount", place]));
     }
+    // Another image takes a name.
+    page.check("tag", &samples.json(0, &["tag", &other, "name:1", "--arch=amd64"]));
     // The cache.
     page.check("df", &samples.json(0, &["df"]));
     page.check("df IMAGE", &samples.json(0, &["df", one, "--arch=amd64"]));
@@ -143,7 +147,8 @@ fn page_and_output_have_the_same_fields() {
     page.check("lease create", &samples.json(0, &["lease", "create", one, "--id=job", "--expire=1h", "--arch=amd64"]));
     page.check("lease list", &samples.json(0, &["lease", "list"]));
     page.check("gc", &samples.json(0, &["gc", "--unused", "--max-size=1T"]));
-    page.check("rm", &samples.json(0, &["rm", one, "--force", "--arch=amd64"]));
+    let id = samples.json(0, &["inspect", one, "--arch=amd64"])["id"].as_str().unwrap_or_default().to_owned();
+    page.check("rm", &samples.json(0, &["rm", &id, "--force"]));
     page.check("gc", &samples.json(0, &["gc"]));
     page.check("lease release", &samples.json(0, &["lease", "release", "job"]));
     samples.program.ok(["gc"]);
@@ -167,6 +172,7 @@ fn page_and_output_have_the_same_fields() {
     }
     page.check("delete", &samples.json(0, &["delete", "oci:copy:v1"]));
     page.check("registries explain", &samples.json(0, &["registries", "explain", one]));
+    page.check("registries explain", &samples.json(0, &["registries", "explain", "alpine"]));
     samples.registry.require(Auth::basic("user", "secret"));
     let host = samples.registry.host();
     page.check("login", &samples.json(0, &["login", &host, "--username=user", "--password=secret"]));

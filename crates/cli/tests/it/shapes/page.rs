@@ -33,7 +33,7 @@ impl Page {
         let mut title = String::new();
         for line in TEXT.lines() {
             if let Some(name) = line.strip_prefix("## ") {
-                title = name.trim_matches('`').to_owned();
+                title = name.replace('`', "");
             } else if title == WITHOUT_JSON {
                 page.without.extend(quoted(line));
             } else if let Some(row) = line.strip_prefix("| `") {

@@ -92,8 +92,6 @@ fn registries() {
     registry.misbehave(Rule::on(&built.layers[1].digest.to_string()).fault(Fault::Corrupt(100)));
     transcript.run(["pull", &reference, "--arch=amd64", "--retries=0"]);
     registry.behave();
-    transcript.run(["pull", &reference, "--arch=amd64", "--max-entries=2"]);
-    transcript.run(["pull", &reference, "--arch=amd64", "--max-names=10"]);
     registry.require(Auth::basic("user", "secret"));
     transcript.run(["pull", &reference]);
     transcript.run(["ls", &reference]);

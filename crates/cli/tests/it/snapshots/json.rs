@@ -24,7 +24,7 @@ fn errors_as_json() {
         "ls none --pull never --json",
         "load text --json",
     ]);
-    transcript.run(["pull", &reference, "--arch=amd64", "--max-entries=2", "--json"]);
+    transcript.run(["pull", &reference, "--arch=amd64", "--max-entries=8", "--json"]);
     registry.require(Auth::basic("user", "secret"));
     transcript.run(["pull", &reference, "--json"]);
     transcript.check("errors_as_json");
