@@ -177,7 +177,7 @@ fn wrong_uses_leave_no_directory() {
         (2, &[&output, "--via=virtiofs"][..], "use --via erofs"),
         (2, &["--print", "--via=erofs-meta"], "use --via erofs"),
         (2, &[&output, "--via=erofs-meta"], "use --via erofs"),
-        (2, &[&output, "--timeout=1"], "cannot be used with"),
+        (2, &[&output, "--timeout=1"], "--timeout"),
         (1, &[&output, "--vmm=firecracker", "--accel=tcg"], "firecracker runs guests only with KVM"),
         (1, &[&output, "--arch=arm64"], "but the image is for arm64"),
         (3, &[&output, "--modules=/no/modules"], "/no/modules"),
