@@ -35,6 +35,8 @@ pub struct GuestExit {
     pub started: Option<Duration>,
     /// The start of the command, in the guest's time since boot.
     pub executed: Option<Duration>,
+    /// Whether the end of the console shows that the guest's kernel killed a process because no memory was left.
+    pub out_of_memory: bool,
 }
 
 /// A handle that ends [`Guest::run`](crate::Guest::run) from any thread, such as one that waits for signals.
@@ -98,7 +100,8 @@ impl Run<'_> {
             });
         }
         let Output { code, started, executed, .. } = *output;
-        Ok(GuestExit { code, error: output.error.take(), started, executed })
+        let out_of_memory = output.tail().contains("Out of memory: Killed process");
+        Ok(GuestExit { code, error: output.error.take(), started, executed, out_of_memory })
     }
 
     /// Relays bytes between the console and the machine until the machine's output ends, then waits for its exit.
@@ -379,7 +382,8 @@ mod tests {
     fn the_exit_code_is_that_of_the_guest() {
         let (ended, output) =
             ended("echo '[vmroot-init] exec 5'; read line; echo hello; echo '[vmroot-init] exit code 9'");
-        let expected = GuestExit { code: Some(9), error: None, started: None, executed: Some(Duration::from_nanos(5)) };
+        let executed = Some(Duration::from_nanos(5));
+        let expected = GuestExit { code: Some(9), error: None, started: None, executed, out_of_memory: false };
         assert_eq!((ended.unwrap(), output.as_str()), (expected, "hello\n"));
     }
 

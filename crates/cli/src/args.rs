@@ -4,6 +4,7 @@ mod boot;
 mod changes;
 mod commit;
 mod copy;
+mod examples;
 mod export;
 mod files;
 mod gc;
@@ -130,7 +131,7 @@ pub(crate) struct Global {
     #[arg(short = 'v', long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Show progress on standard error in this form [default: bar on a terminal, plain elsewhere; none with --quiet]
-    #[arg(long, global = true, value_name = "FORM")]
+    #[arg(long, global = true, value_name = "FORM", hide_short_help = true)]
     pub(crate) progress: Option<ProgressMode>,
     /// Log for debugging [same as -vv]
     #[arg(long, global = true, hide_short_help = true)]
@@ -188,13 +189,13 @@ pub(crate) enum Command {
     /// Fetch, verify and index images, and print their ids
     Pull {
         /// Reference (alpine:3.20, quay.io/x/y@sha256:…) or TRANSPORT:DETAILS (oci:DIR, docker-archive:FILE…)
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "IMAGE")]
         references: Vec<String>,
     },
     /// Load images from docker save archives, OCI archives or OCI layouts, all or none, and print their ids
     Load {
         /// The archives or the layouts' directories; `-` is standard input
-        #[arg(required_unless_present = "input")]
+        #[arg(required_unless_present = "input", value_name = "FILE")]
         files: Vec<PathBuf>,
         /// One more archive, as `docker load` names it
         #[arg(long, short, value_name = "FILE")]
@@ -212,7 +213,7 @@ pub(crate) enum Command {
     /// Save images of the cache as one archive, which Docker, podman, skopeo and buildah load
     Save {
         /// NAME:TAG, NAME for all its tags, or an id
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "IMAGE")]
         images: Vec<String>,
         /// Save the images for this platform (repeatable) [default: for all in the cache; docker-archive-v24: for this
         /// machine's, or else one other]
@@ -310,7 +311,7 @@ pub(crate) enum Command {
     /// Take names from images of the cache; an image without a name stays, until `rm` or `gc --dangling`
     Untag {
         /// NAME or NAME:TAG, for all platforms, unless --platform is given
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
     /// Delete an image from its registry by its digest, and so with all its tags, or from an OCI layout
@@ -318,7 +319,7 @@ pub(crate) enum Command {
     /// Remove images; `gc` frees their space
     Rm {
         /// References, ids, or prefixes of ids; an id removes all names of its image
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "IMAGE")]
         images: Vec<String>,
         /// Remove images that processes, mounts, leases or child images need; files in use stay until the use ends
         #[arg(long, short)]
@@ -335,6 +336,7 @@ pub(crate) enum Command {
     /// need as well.
     Df {
         /// References, ids, or prefixes of ids [default: all areas of the cache]
+        #[arg(value_name = "IMAGE")]
         images: Vec<String>,
         /// Print the space of every image, layer and root, as `docker system df -v` does; so does -v
         #[arg(long = "images", conflicts_with = "images")]
@@ -343,6 +345,13 @@ pub(crate) enum Command {
     /// List directories and files of an image
     Ls(LsArguments),
     /// Copy a file or a directory of an image to this machine, as `docker cp` does
+    ///
+    /// If DEST is a directory, the copy is put into it under its own name. Otherwise DEST is the name of the copy, and its
+    /// directory must exist. A PATH that ends in `/.` stands for the entries of a directory. Directories are merged, and
+    /// files and links of the same name are replaced; a file does not replace a directory, nor a directory a file. A
+    /// symbolic link is copied as a link, unless a slash follows it or --follow-link is given. Links below DEST are not
+    /// followed. The copies belong to you, with the modes, times, xattrs and hard links of the image, but a program stays
+    /// setuid or setgid only if you are its owner and group in the image.
     #[command(override_usage = "vmroot cp [OPTIONS] <IMAGE:/PATH> <DEST|->\n       \
                                 vmroot cp [OPTIONS] <IMAGE> <PATH> <DEST|->")]
     Cp(CpArguments),
@@ -361,7 +370,7 @@ pub(crate) enum Command {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR
         image: String,
         /// The paths of the files
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
     /// Print the target of a symbolic link of an image
@@ -469,7 +478,7 @@ pub(crate) enum Command {
     /// Explain the configuration of registries
     #[command(subcommand)]
     Registries(RegistriesCommand),
-    /// Print a shell's completion script
+    /// Print a shell's completion script, which completes commands, options, images, paths in them, mounts and leases
     Completions {
         /// The shell
         shell: clap_complete::Shell,

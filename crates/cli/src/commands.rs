@@ -112,7 +112,9 @@ fn purpose(name: &str, command: &Command) -> String {
 /// tree. Other commands declare that later, with [`signals::end_by_itself`], or never.
 fn handles_signals(command: &Command) -> bool {
     match command {
-        Command::Umount(_) | Command::Cp(_) => true,
+        Command::Umount(_) => true,
+        // A tar may go to a pipe that is not read.
+        Command::Cp(arguments) => arguments.operands.last().is_none_or(|destination| destination != "-"),
         Command::Export { options, .. } => matches!(options.format, Some(Format::Dir | Format::Prebaked)),
         _ => false,
     }

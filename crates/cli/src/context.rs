@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use rustix::fs::Access;
 use vmroot::output::Omissions;
 use vmroot::{
-    BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Digest, ErrorKind, ExtendedRoot, Image, ImageConfig,
-    Limits, Platform, Prebaked, Progress, PullOptions, PullPolicy, RegistryOptions, RuntimeConfig, Top, TopFiles,
-    is_id,
+    BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Digest, ErrorKind, ExtendedRoot, Fallback, Image,
+    ImageConfig, Limits, Platform, Prebaked, Progress, PullOptions, PullPolicy, RegistryOptions, RuntimeConfig, Top,
+    TopFiles, is_id,
 };
 
 use crate::args::{Global, Pull, RegistryArguments, RetryArguments};
@@ -102,6 +102,14 @@ impl Context {
             other.options.platform = Some(platform.clone());
             other.global.platform.platform = Some(platform);
         }
+        other
+    }
+
+    /// Returns this context for a guest, whose machine may be of any architecture: the only image of a name is accepted if
+    /// the user has named no platform.
+    pub(crate) fn for_guest(&self) -> Self {
+        let mut other = Self { global: self.global.clone(), options: self.options.clone() };
+        other.options.fallback = Fallback::Only;
         other
     }
 
@@ -274,8 +282,15 @@ impl Context {
             return Err(UsageError("prebaked: expected the path of a directory".to_owned()).into());
         }
         let prebaked = match self.requested_platform() {
-            Some(platform) => Prebaked::open_for(directory, platform)?,
-            None => Prebaked::open(directory)?,
+            Some(platform) => Prebaked::open_for(directory, platform),
+            None => Prebaked::open(directory),
+        };
+        let prebaked = match prebaked {
+            Err(error) if !directory.join("config.json").is_file() => {
+                let text = format!("{} was not made by `vmroot export --format prebaked`", directory.display());
+                return Err(anyhow::Error::from(error).context(text));
+            }
+            prebaked => prebaked?,
         };
         let config = prebaked.config().clone();
         if let Ok(platform) = Platform::linux(&config.architecture) {

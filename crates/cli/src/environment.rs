@@ -18,6 +18,11 @@ pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
     Ok(cache.context("no directory for the cache: set --cache, VMROOT_CACHE, XDG_CACHE_HOME or HOME")?.join("vmroot"))
 }
 
+/// Returns the position of the word that a shell completes, which most shells name.
+pub(crate) fn completed_word() -> Option<usize> {
+    env::var("_CLAP_COMPLETE_INDEX").ok()?.parse().ok()
+}
+
 /// Returns the shared caches of `VMROOT_SHARED_CACHE`.
 pub(crate) fn shared_caches() -> Vec<PathBuf> {
     let directories = env::var_os("VMROOT_SHARED_CACHE").unwrap_or_default();

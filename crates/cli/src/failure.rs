@@ -15,6 +15,11 @@ pub(crate) fn report_as_json() {
     JSON.store(true, Ordering::Relaxed);
 }
 
+/// Returns whether failures are reported as JSON.
+pub(crate) fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
+
 /// A failed command.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -40,7 +45,7 @@ impl Failure {
 
     /// Prints the failure on standard error.
     pub(crate) fn print(&self) {
-        if JSON.load(Ordering::Relaxed) {
+        if is_json() {
             return output::print_json_error(&json!({
                 "kind": self.kind.name(),
                 "message": self.message,

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod completion;
 mod context;
 mod display;
 mod docker_format;
@@ -37,6 +38,9 @@ use remedy::Failed;
 
 fn main() -> ExitCode {
     vmroot_sys::resolve_with_built_in_services();
+    if completion::answer() {
+        return ExitCode::SUCCESS;
+    }
     let (arguments, name) = Arguments::of_process();
     let global = match arguments.global.with_skopeo() {
         Ok(global) => global,

@@ -181,6 +181,11 @@ pub(crate) fn print_hint(text: &str) {
     write_stderr(Message::Hint, text, text, LineBreaks::Escaped);
 }
 
+/// Prints the help of a command whose subcommand is missing.
+pub(crate) fn print_help_on_stderr(text: &str) {
+    write_stderr(Message::Note, text, text, LineBreaks::Kept);
+}
+
 /// Prints an error as JSON on one line.
 pub(crate) fn print_json_error(value: &serde_json::Value) {
     let json = value.to_string();

@@ -66,8 +66,15 @@ fn check_writable(path: &Path, existing: impl FnOnce(&Path) -> io::Result<()>) -
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let directory = parent(path);
             match directory.metadata() {
-                Ok(metadata) if !metadata.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+                Ok(metadata) if !metadata.is_dir() => {
+                    let text = format!("{} is not a directory", directory.display());
+                    Err(io::Error::new(io::ErrorKind::NotADirectory, text))
+                }
                 Ok(_) => check_access(directory, Access::WRITE_OK | Access::EXEC_OK),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let text = format!("there is no directory {}", directory.display());
+                    Err(io::Error::new(io::ErrorKind::NotFound, text))
+                }
                 Err(error) => Err(error),
             }
         }

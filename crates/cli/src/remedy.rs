@@ -83,8 +83,11 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
             .or_else(|| files::of_cache(cause.downcast_ref()?))
             .or_else(|| files::of_squashfs(cause.downcast_ref()?, failed))
             .or_else(|| guests::remedy(cause.downcast_ref()?))
+            .or_else(|| files::of_layer(cause.downcast_ref()?))
             .or_else(|| files::of_fuse(cause.downcast_ref()?))
             .or_else(|| files::of_kernel_mount(cause.downcast_ref()?))
     };
-    causes.iter().find_map(of_cause).or_else(|| files::of_kind(kind, failed))
+    let of_system = |cause: &Cause<'_>| files::of_system(cause.downcast_ref()?, failed);
+    let found = causes.iter().find_map(of_cause).or_else(|| causes.iter().find_map(of_system));
+    found.or_else(|| files::of_kind(kind, failed))
 }

@@ -7,6 +7,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 use vmroot::ErrorKind;
 
 use crate::failure::Failure;
+use crate::similar::similar;
+use crate::{failure, output};
 
 /// The exit code of errors of usage.
 const EXIT_CODE: u8 = 2;
@@ -52,13 +54,19 @@ pub(crate) fn exit(error: &clap::Error, root: Command, words: &[OsString]) -> ! 
     if matches!(error.kind(), DisplayHelp | DisplayVersion) {
         error.exit();
     }
-    let failure = failure(error, root, words);
+    let failure = of_clap(error, root.clone(), words);
+    if matches!(error.kind(), ClapErrorKind::MissingSubcommand) && !failure::is_json() {
+        let mut command = root;
+        command.build();
+        let command = named_command(&command, words, "").clone();
+        output::print_help_on_stderr(&command.clone().render_help().to_string());
+    }
     failure.print();
     std::process::exit(failure.exit_code.into())
 }
 
 /// Returns the failure for an error of clap. `words` is the command line.
-fn failure(error: &clap::Error, mut root: Command, words: &[OsString]) -> Failure {
+fn of_clap(error: &clap::Error, mut root: Command, words: &[OsString]) -> Failure {
     root.build();
     let unknown = match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(word)) if error.kind() == ClapErrorKind::InvalidSubcommand => word,
@@ -96,6 +104,24 @@ fn named_command<'a>(root: &'a Command, words: &[OsString], unknown: &str) -> &'
     words.fold(root, |command, word| word.to_str().and_then(|word| command.find_subcommand(word)).unwrap_or(command))
 }
 
+/// Returns the reason for which a text is not an accepted number, in place of that of the standard library or clap.
+fn reason_of_number(reason: &str) -> Option<String> {
+    if let Some((_, range)) = reason.split_once(" is not in ") {
+        let (least, most) = range.split_once("..")?;
+        return Some(match most.strip_prefix('=').unwrap_or(most) {
+            "" => format!("expected {least} or more"),
+            most => format!("expected {least} to {most}"),
+        });
+    }
+    match reason {
+        "invalid digit found in string" | "cannot parse integer from empty string" => {
+            Some("expected a number".to_owned())
+        }
+        "number too large to fit in target type" => Some("the number is too large".to_owned()),
+        _ => None,
+    }
+}
+
 struct ClapError<'a> {
     error: &'a clap::Error,
     command: &'a Command,
@@ -119,7 +145,9 @@ impl ClapError<'_> {
 
     /// Returns what is wrong, on one line.
     fn message(&self) -> String {
-        let argument = self.text(ContextKind::InvalidArg);
+        let arguments: Vec<String> =
+            self.texts(ContextKind::InvalidArg).iter().map(|text| text.trim_end_matches("...").to_owned()).collect();
+        let argument = arguments.join(" and ");
         let value = self.text(ContextKind::InvalidValue);
         match self.error.kind() {
             ClapErrorKind::InvalidSubcommand => {
@@ -140,6 +168,7 @@ impl ClapError<'_> {
             ClapErrorKind::InvalidValue => format!("{argument}: invalid value `{value}`"),
             ClapErrorKind::ValueValidation => {
                 let reason = std::error::Error::source(self.error).map(ToString::to_string).unwrap_or_default();
+                let reason = reason_of_number(&reason).unwrap_or(reason);
                 match reason.contains(&value) {
                     true => format!("{argument}: {reason}"),
                     false => format!("{argument}: invalid value `{value}`: {reason}"),
@@ -201,8 +230,9 @@ impl ClapError<'_> {
                 {
                     return Some((*hint).to_owned());
                 }
-                let similar = self.texts(ContextKind::SuggestedSubcommand);
                 let known: Vec<_> = self.command.get_subcommands().map(Command::get_name).collect();
+                let near = similar(&word, known.iter().map(|name| (*name).to_owned()));
+                let similar = if near.is_empty() { self.texts(ContextKind::SuggestedSubcommand) } else { near };
                 match (similar.is_empty(), name) {
                     (false, _) => Some(format!("did you mean {}? `{name} --help` lists the commands", list(similar))),
                     (true, "vmroot") => None,

@@ -88,12 +88,12 @@ pub enum Error {
     Index(#[from] vmroot_layer_index::Error),
 }
 
-/// Returns what to do about an unreadable file of a shared cache.
 /// Returns the path before a message. It is empty if the caller named an inode.
 fn prefix(path: &BString) -> String {
     if path.is_empty() { String::new() } else { format!("{path:?}: ") }
 }
 
+/// Returns what to do about an unreadable file of a shared cache.
 fn shared_hint(shared: Option<&Path>) -> String {
     shared.map_or_else(String::new, |directory| {
         let directory = directory.display();

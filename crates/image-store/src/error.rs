@@ -21,8 +21,7 @@ pub enum Error {
     /// The store has no image with this name, id or prefix.
     #[error("no such image: {0}")]
     NoSuchImage(String),
-    /// The store has the image only for other platforms. Without a requested platform, the store has it for several
-    /// platforms but not for the host's.
+    /// The store has the image only for other platforms than the requested one, or than the host's.
     #[error("{name} is here for {available}, not for {wanted}")]
     OtherPlatforms {
         /// The image as requested.

@@ -13,7 +13,7 @@ use self::pattern::Pattern;
 use self::time::{Instant, parse_until};
 use crate::catalogue::Snapshot;
 use crate::lookup::find_record;
-use crate::{Error, Record, Result, Store};
+use crate::{Error, Fallback, Record, Result, Store};
 
 /// The keys that [`ImageFilter::condition`] knows.
 const KEYS: &str = "reference, dangling, platform, before, since, label, label! and until";
@@ -175,7 +175,7 @@ impl Store {
     pub fn list_images(&self, filter: &ImageFilter) -> Result<Vec<Arc<Record>>> {
         let snapshot = self.visible()?;
         let built = |names: &[String]| -> Result<Vec<Option<Instant>>> {
-            names.iter().map(|name| Ok(Instant::of(find_record(&snapshot, name, None)?))).collect()
+            names.iter().map(|name| Ok(Instant::of(find_record(&snapshot, name, None, Fallback::Only)?))).collect()
         };
         let (before, since) = (built(&filter.before)?, built(&filter.since)?);
         let until: Vec<Option<Instant>> = filter.until.iter().map(|time| Some(Instant::of_time(*time))).collect();

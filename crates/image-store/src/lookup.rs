@@ -5,13 +5,13 @@ use std::sync::Arc;
 use vmroot_model::{Platform, Reference};
 
 use crate::catalogue::Snapshot;
-use crate::{Error, Image, Record, Result, Store};
+use crate::{Error, Fallback, Image, Record, Result, Store};
 
 impl Store {
     /// Finds an image by reference, id, or unique prefix of an id (with or without `sha256:`).
     ///
-    /// `platform` selects among images of one name. If it is `None`, the image for the host's platform is returned, or
-    /// else the only image of that name.
+    /// `platform` selects among images of one name. If it is `None`, it is the host's. An id, or the digest of a manifest,
+    /// names one image, which is then returned for any platform.
     ///
     /// # Errors
     /// - [`Error::NoSuchImage`] if no image has this name or id.
@@ -20,9 +20,18 @@ impl Store {
     /// - [`Error::Damaged`] if the image's config cannot be read.
     /// - [`Error::Cache`] if the records cannot be listed or read.
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
+        self.find_or(name, platform, Fallback::Refuse)
+    }
+
+    /// Finds an image as [`Self::find`] does. If there is none for the host's platform and `platform` is `None`,
+    /// [`Fallback::Only`] accepts the only image of the name.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn find_or(&self, name: &str, platform: Option<&Platform>, fallback: Fallback) -> Result<Image> {
         loop {
             let snapshot = self.visible()?;
-            let record = find_record(&snapshot, name, platform)?;
+            let record = find_record(&snapshot, name, platform, fallback)?;
             // A record that was replaced or removed meanwhile is looked up again: its files may be gone.
             if let Some(pin) = self.pin_current(record)? {
                 return self.image(record.clone(), pin);
@@ -32,15 +41,19 @@ impl Store {
 }
 
 /// Returns the record of an image for a platform, by reference, id or prefix of an id.
-pub(crate) fn find_record<'a>(snapshot: &'a Snapshot, name: &str, platform: Option<&Platform>) -> Result<&'a Record> {
-    let named = match Reference::parse(name) {
-        Ok(reference) => by_reference(&snapshot.records, &reference),
-        Err(_) => Vec::new(),
-    };
-    match named.is_empty() {
-        true => one_by_id(name, &by_id(snapshot, name), platform),
-        false => one_by_platform(name, &named, platform),
+pub(crate) fn find_record<'a>(
+    snapshot: &'a Snapshot,
+    name: &str,
+    platform: Option<&Platform>,
+    fallback: Fallback,
+) -> Result<&'a Record> {
+    if let Ok(reference) = Reference::parse(name) {
+        let named = by_reference(&snapshot.records, &reference);
+        if !named.is_empty() {
+            return one_by_platform(name, &reference, &named, platform, fallback);
+        }
     }
+    one_by_id(name, &by_id(snapshot, name), platform)
 }
 
 pub(crate) fn by_reference<'a>(records: &'a [Arc<Record>], reference: &Reference) -> Vec<&'a Record> {
@@ -91,17 +104,23 @@ fn one_by_id<'a>(name: &str, records: &[&'a Record], platform: Option<&Platform>
 
 /// Returns the image for a platform among those of one name.
 ///
-/// If `platform` is `None`, that is the image for the host's platform, or else the only image.
+/// If `platform` is `None`, that is the image for the host's platform. Without one, it is the image whose manifest has the
+/// digest of the reference, or with [`Fallback::Only`] the only image.
 pub(crate) fn one_by_platform<'a>(
     name: &str,
+    reference: &Reference,
     records: &[&'a Record],
     platform: Option<&Platform>,
+    fallback: Fallback,
 ) -> Result<&'a Record> {
     let host = Platform::host();
     let wanted = platform.unwrap_or(&host);
+    let is_accepted = |record: &Record| {
+        platform.is_none() && (fallback == Fallback::Only || reference.digest() == Some(&record.manifest.digest))
+    };
     match (&filter_by_platform(records, Some(wanted))[..], records) {
         ([first, ..], _) => Ok(first),
-        ([], [only, rest @ ..]) if platform.is_none() && rest.iter().all(|record| record.id() == only.id()) => Ok(only),
+        ([], [only, rest @ ..]) if is_accepted(only) && rest.iter().all(|record| record.id() == only.id()) => Ok(only),
         _ => Err(other_platforms(name, wanted, records)),
     }
 }

@@ -121,7 +121,7 @@ impl Store {
             return Ok(fitting.cloned());
         }
         let platform = (request.fallback == Fallback::Refuse).then_some(&request.platform);
-        one_by_platform(&reference.to_string(), &named, platform).cloned().map(Some)
+        one_by_platform(&reference.to_string(), reference, &named, platform, request.fallback).cloned().map(Some)
     }
 
     /// Records the image under the names that it does not have yet. An image of a shared cache is recorded in the own one,

@@ -23,7 +23,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vmroot_image_store::{NoProgress, Progress, Store, StoreOptions};
+use vmroot_image_store::{Fallback, NoProgress, Progress, Store, StoreOptions};
 use vmroot_model::Platform;
 use vmroot_output::Cancel;
 
@@ -57,12 +57,14 @@ pub struct ClientOptions {
     /// [`credentials`](RegistryOptions::credentials), if the caller sets them so.
     #[cfg(feature = "registry")]
     pub configuration: Option<RegistryConfiguration>,
-    /// The platform of images in calls that name none.
-    ///
-    /// With `None`, the host's platform is only preferred: the image of an archive or a layout with one image, or of a
-    /// name without an index, is accepted for any platform. [`Record::platform`](crate::Record::platform) is the platform
-    /// of the result.
+    /// The platform of images in calls that name none. With `None`, it is the host's.
     pub platform: Option<Platform>,
+    /// The image to take, without a platform here and in a call, if there is none for the host.
+    ///
+    /// The default is none: the call fails with the platforms for which there are images. The only image of an archive, a
+    /// layout or a directory is accepted for any platform in each case; so is an image that an id or the digest of its
+    /// manifest names. [`Record::platform`](crate::Record::platform) is the platform of the result.
+    pub fallback: Fallback,
     /// Options of `docker-daemon:`, `containers-storage:` and `oci:`.
     pub transports: TransportOptions,
     /// The directory for temporary files of archives. The default is the cache. Of a cache that cannot be written, it also
@@ -80,6 +82,7 @@ impl ClientOptions {
             configuration: None,
             store: StoreOptions::new(directory),
             platform: None,
+            fallback: Fallback::Refuse,
             transports: TransportOptions::default(),
             temporary_dir: None,
         }
@@ -166,6 +169,7 @@ pub struct Client {
     #[cfg(feature = "registry")]
     registries: configuration::Registries,
     platform: Option<Platform>,
+    fallback: Fallback,
     transports: TransportOptions,
     temporary_dir: Option<PathBuf>,
     pub(crate) progress: Arc<dyn Progress>,
@@ -192,6 +196,7 @@ impl Client {
             )?,
             store: Store::open(options.store)?,
             platform: options.platform,
+            fallback: options.fallback,
             transports: options.transports,
             temporary_dir: options.temporary_dir,
             progress: Arc::new(NoProgress),

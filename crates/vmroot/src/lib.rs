@@ -36,6 +36,14 @@
 //! | `erofs` | [`erofs`] |
 //! | `ext4` | [`ext4`] |
 //! | `boot` | [`boot`] and [`guest`]; turns on `erofs`, `ext4` and `virtiofs` |
+//!
+// The links above lead to modules, or to this table if a feature is off.
+#![cfg_attr(not(feature = "fuse"), doc = "[`fuse`]: #features")]
+#![cfg_attr(not(feature = "virtiofs"), doc = "[`virtiofs`]: #features")]
+#![cfg_attr(not(feature = "kernel-mount"), doc = "[`kernel_mount`]: #features")]
+#![cfg_attr(not(feature = "erofs"), doc = "[`erofs`]: #features")]
+#![cfg_attr(not(feature = "ext4"), doc = "[`ext4`]: #features")]
+#![cfg_attr(not(feature = "boot"), doc = "[`boot`]: #features\n[`guest`]: #features")]
 
 mod client;
 pub mod disk_image;
@@ -81,11 +89,11 @@ pub use vmroot_copy::{BlobState, Copier, CopyOptions, CopyProgress, CopyReport, 
 pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
-    AddedLayer, AffectedImage, BlobProgress, BlobStage, CollectOptions, Collection, FileKind, Finding, FindingState,
-    FreedLayer, HistoryStep, Holder, Image, ImageFilter, ImageSpace, KeptImage, LayerRecord, LayerSize, LayerSpace,
-    Lease, LeasedImage, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer, NoProgress, Progress, PullPolicy,
-    QuarantinedFile, Reason, Record, Removal, RemovedImage, RootSpace, SaveFormat, SaveOptions, SpaceUsage, Tagged,
-    Untagged, VerifyProgress, VerifyReport, Work, WorkProgress,
+    AddedLayer, AffectedImage, BlobProgress, BlobStage, CollectOptions, Collection, Fallback, FileKind, Finding,
+    FindingState, FreedLayer, HistoryStep, Holder, Image, ImageFilter, ImageSpace, KeptImage, LayerRecord, LayerSize,
+    LayerSpace, Lease, LeasedImage, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer, NoProgress, Progress,
+    PullPolicy, QuarantinedFile, Reason, Record, Removal, RemovedImage, RootSpace, SaveFormat, SaveOptions, SpaceUsage,
+    Tagged, Untagged, VerifyProgress, VerifyReport, Work, WorkProgress,
 };
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{

@@ -12,10 +12,10 @@ use crate::top::TopArguments;
 /// Options of `boot`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BootArguments {
-    /// Boot this kernel: bzImage, vmlinux, Image or vmlinuz. Its architecture selects the image's platform. Required
+    /// Boot this kernel: bzImage, vmlinux, Image or vmlinuz. Its architecture selects the image's platform
     #[arg(long, value_name = "FILE")]
-    pub(crate) kernel: Option<PathBuf>,
-    /// Give the guest its root in this form [default: erofs-meta; with --output, erofs]
+    pub(crate) kernel: PathBuf,
+    /// Give the guest its root in this form [default: erofs-meta; with --print or --output, erofs]
     #[arg(long, value_enum)]
     pub(crate) via: Option<Form>,
     /// Load the kernel's modules from this directory: lib/modules/VERSION, or a directory above it; `none` if the kernel

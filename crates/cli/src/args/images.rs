@@ -6,6 +6,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(crate) struct ImagesArguments {
     /// List only images with these names: NAME, NAME:TAG, or a pattern such as 'team/*' or '*:1.?'
+    #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// List only images that meet this condition: reference=PATTERN, dangling=true|false, platform=OS/ARCH,
     /// before=IMAGE, since=IMAGE, until=TIME|AGE, label=NAME[=VALUE], label!=NAME[=VALUE]; may be repeated
@@ -32,7 +33,7 @@ pub(crate) struct TagArguments {
     /// Reference, id or prefix of an id of an image in the cache, or docker://NAME of an image in a registry
     pub(crate) source: String,
     /// The new names: NAME or NAME:TAG; in a registry a TAG of the same repository, or NAME:TAG
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "NAME")]
     pub(crate) destinations: Vec<String>,
     /// Set the tag in the registry, even if the cache has the image
     #[arg(long)]

@@ -9,8 +9,8 @@ use super::skopeo::OverrideArguments;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Image options")]
 pub(crate) struct PlatformArguments {
-    /// Use the image for this platform, as in linux/arm64 or linux/arm/v7 [default: this machine's, else the only
-    /// image's]
+    /// Use the image for this platform, as in linux/arm64 or linux/arm/v7 [default: this
+    /// machine's; the only image of an archive is used for any platform]
     #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "arch", value_parser = parse_platform)]
     pub(crate) platform: Option<Platform>,
     /// Use the image for this architecture of Linux: amd64, arm64, x86_64, aarch64, arm/v7…

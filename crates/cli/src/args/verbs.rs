@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args as _, Command, Id};
 
+use super::examples;
 use super::{LimitArguments, PlatformArguments, PullArguments, RegistryArguments, RegistryFiles, ResourceArguments};
 
 /// Options that several commands share.
@@ -65,8 +66,9 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
     (
         "Read the files of an image",
         &[
-            ("ls", "List a directory", IMAGE),
+            ("ls", "List directories and files", IMAGE),
             ("cat", "Print the contents of files", IMAGE),
+            ("cp", "Copy a file or a directory to this machine", IMAGE),
             ("stat", "Print the attributes of a file", IMAGE),
             ("readlink", "Print the target of a symbolic link", IMAGE),
             ("resolve", "Resolve all symbolic links of a path", IMAGE),
@@ -123,6 +125,16 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
             ("man", "Write the man pages", &[]),
         ],
     ),
+];
+
+/// The help of options of groups that have another default in a command.
+const OTHER_HELP: [(&str, &str, &str); 6] = [
+    ("images", "platform", "List only images for this platform, as in linux/arm64 or linux/arm/v7"),
+    ("images", "arch", "List only images for this architecture of Linux: amd64, arm64, x86_64, aarch64, arm/v7…"),
+    ("untag", "platform", "Take the names only from images for this platform [default: from all]"),
+    ("untag", "arch", "Take the names only from images for this architecture of Linux: amd64, arm64…"),
+    ("tag", "platform", "Tag only the image for this platform [default: those for all platforms in the cache]"),
+    ("tag", "arch", "Tag only the image for this architecture of Linux: amd64, arm64…"),
 ];
 
 /// The commands of skopeo, after which its scripts have options that stand before every command.
@@ -208,6 +220,13 @@ fn with_options(mut verb: Command, path: &str, shared: &[Arg]) -> Command {
                 false => verb.arg(option),
             };
         }
+    }
+    for (_, id, help) in OTHER_HELP.iter().filter(|(other, ..)| *other == path) {
+        verb = verb.mut_arg(id, |option| option.help(help).long_help(help));
+    }
+    if let Some(section) = examples::section(path) {
+        verb = verb.after_long_help(section);
+        verb = verb.after_help(format!("`vmroot {path} --help` prints all options, and examples."));
     }
     verb.mut_subcommands(|nested| {
         let path = format!("{path} {}", nested.get_name());

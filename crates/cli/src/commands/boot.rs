@@ -28,7 +28,7 @@ const MOUNTPOINTS: [(&str, u32); 5] =
 
 /// Boots a guest, and exits with the code of its command.
 pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> anyhow::Result<()> {
-    let kernel = open_kernel(options.kernel.as_deref())?;
+    let kernel = open_kernel(&options.kernel)?;
     let modules = find_modules(options, &kernel)?;
     if options.print || options.output.is_some() {
         return by_hand::build(context, image, options, &kernel, modules.as_ref());
@@ -85,31 +85,17 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     report_end(&ended)
 }
 
-/// Opens the kernel, or says where to get one.
-fn open_kernel(path: Option<&Path>) -> anyhow::Result<Kernel> {
-    let Some(path) = path else {
-        return Err(UsageError(format!("boot needs a kernel: --kernel FILE. {}", where_kernels_are())).into());
-    };
+/// Opens the kernel. The error of a missing one says where to get one.
+fn open_kernel(path: &Path) -> anyhow::Result<Kernel> {
     if matches!(path.try_exists(), Ok(false)) {
-        let missing = io::Error::new(io::ErrorKind::NotFound, "no such kernel");
-        return Err(missing).with_context(|| format!("{}: no such kernel. {}", path.display(), where_kernels_are()));
+        let text = format!(
+            "{}: no such kernel; the package linux-image-cloud-amd64 or linux-image-cloud-arm64 of Debian has one, which \
+             `cargo xtask guests` fetches into target/guest of vmroot's sources, and docs/boot.md names others",
+            path.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::NotFound, text).into());
     }
     Ok(Kernel::open(path).map_err(vmroot::Error::from)?)
-}
-
-/// Returns a sentence about kernels that a user can get.
-fn where_kernels_are() -> String {
-    let own = rustix::system::uname().release().to_string_lossy().into_owned();
-    let own = Path::new("/boot").join(format!("vmlinuz-{own}"));
-    let here = match own.is_file() {
-        true => format!("this machine's is {}; ", own.display()),
-        false => String::new(),
-    };
-    format!(
-        "Any kernel of a distribution works: {here}the package linux-image-cloud-amd64 or linux-image-cloud-arm64 of \
-         Debian, unpacked with `dpkg-deb -x`, has one with its modules, and `cargo xtask guests` fetches both into \
-         target/guest of vmroot's sources"
-    )
 }
 
 /// Opens an image's root with the init and its config on top.
@@ -160,6 +146,9 @@ fn report_end(ended: &GuestExit) -> anyhow::Result<()> {
     }
     if let Some(error) = &ended.error {
         output::print_error(error);
+    }
+    if ended.out_of_memory && ended.code != Some(0) {
+        output::print_note("vmroot: the guest ran out of memory; --memory gives it more");
     }
     match ended.code {
         None | Some(0) => Ok(()),

@@ -22,6 +22,8 @@ pub(crate) fn copy(context: &Context, arguments: &CpArguments) -> anyhow::Result
     if to_stdout {
         output::refuse_terminal("a tar", "name a directory or a file, or pipe it to `tar -x`")?;
     }
+    // A prebaked directory is opened without a client, which would do this.
+    context.cancel_on_interrupt()?;
     let opened = context.root(&image, &Top::default())?;
     let (task, cancel) = (NewTask::new(Action::Copy, String::from_utf8_lossy(&path)).start(LONG), context.cancel());
     let hook = |progress: WriteProgress| progress::advance(Some(&task), &cancel, progress);

@@ -45,6 +45,8 @@ pub(crate) fn export(
     };
     check::check_options(format, out, options)?;
     check::check_paths(format, out, options)?;
+    // A prebaked directory is opened without a client, which would do this.
+    context.cancel_on_interrupt()?;
     let source = open(context, image, format, options)?;
     // Before anything is written, so that an error leaves no files.
     let config = match &source {

@@ -286,12 +286,15 @@ fn readable_time(text: &str) -> String {
 /// Prints how to run an image, in the form of `config.json`.
 pub(crate) fn config(context: &Context, name: &str, raw: bool) -> anyhow::Result<()> {
     let client = context.client()?;
-    let is_cached = || match client.find(name, context.requested_platform()) {
-        Err(error) => error.kind() != vmroot::ErrorKind::NotFound,
-        Ok(_) => true,
-    };
-    if !ImageName::is_archive(name) && context.may_ask_registry(name) && (context.always_pulls() || !is_cached()) {
-        return remote_config(context, &client, name, raw);
+    if !ImageName::is_archive(name) && context.may_ask_registry(name) {
+        let find_error = match context.always_pulls() {
+            true => None,
+            false => client.find(name, context.requested_platform()).err(),
+        };
+        let is_missing = find_error.as_ref().is_some_and(|error| error.kind() == vmroot::ErrorKind::NotFound);
+        if context.always_pulls() || is_missing {
+            return remote_config(context, &client, name, raw, find_error);
+        }
     }
     let image = context.image(&client, name)?;
     if raw {
@@ -302,8 +305,16 @@ pub(crate) fn config(context: &Context, name: &str, raw: bool) -> anyhow::Result
 }
 
 /// Prints how to run an image in a registry, without its layers. So the names of users cannot be resolved.
-fn remote_config(context: &Context, client: &vmroot::Client, name: &str, raw: bool) -> anyhow::Result<()> {
-    let description = client.describe_remote(name, context.requested_platform())?;
+/// `find_error` is the error for the image that the cache does not have.
+fn remote_config(
+    context: &Context,
+    client: &vmroot::Client,
+    name: &str,
+    raw: bool,
+    find_error: Option<vmroot::Error>,
+) -> anyhow::Result<()> {
+    let described = client.describe_remote(name, context.requested_platform());
+    let description = described.map_err(|error| error.after_find(find_error))?;
     context.note_platform(name, &description.platform);
     if raw {
         return Ok(output::print_text(description.config.raw())?);

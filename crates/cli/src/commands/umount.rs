@@ -8,16 +8,28 @@ use anyhow::{Context as _, anyhow, bail};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::process::getuid;
+use serde_json::json;
 use vmroot::fuse::unmount_as_user;
 use vmroot::kernel_mount::{MountAt, Owner};
 
 use crate::args::UmountArguments;
 use crate::context::Context;
 use crate::mounts::Records;
+use crate::output;
 
 /// Unmounts each directory, up to the first error.
 pub(crate) fn unmount(context: &Context, options: &UmountArguments) -> anyhow::Result<()> {
-    options.directories.iter().try_for_each(|directory| unmount_one(context, directory, options))
+    let mut unmounted = Vec::new();
+    let result = options.directories.iter().try_for_each(|directory| {
+        unmount_one(context, directory, options)?;
+        unmounted.push(json!({"directory": directory.to_string_lossy(), "removed": options.rmdir}));
+        Ok(())
+    });
+    // After an error, the directories before it are unmounted too.
+    if context.json() && (result.is_ok() || !unmounted.is_empty()) {
+        output::print_json(&unmounted.into())?;
+    }
+    result
 }
 
 /// Unmounts a mount of vmroot, with umount(2) or, without the permission for it, with `fusermount3`.

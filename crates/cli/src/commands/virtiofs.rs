@@ -14,7 +14,7 @@ pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments)
     check_socket(&options.socket).map_err(vmroot::Error::from)?;
     options.top.check()?;
     options.init.check()?;
-    let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
+    let opened = context.for_guest().root_with(image, |config| options.init.add_to(options.top.top(), config))?;
     let defaults = VirtioFsOptions::default();
     let device_options = VirtioFsOptions {
         queues: options.queues.map_or(defaults.queues, usize::from),

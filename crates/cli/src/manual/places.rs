@@ -55,7 +55,10 @@ const PLACES: [Places; 5] = [
     Places {
         option: "detach",
         variables: &[],
-        files: &[("${XDG_RUNTIME_DIR}/vmroot/mount-PID.log", "The log of a detached mount; for root, in /run/vmroot.")],
+        files: &[
+            ("${XDG_RUNTIME_DIR}/vmroot/mount-PID.log", "The log of a detached mount; for root, in /run/vmroot."),
+            ("${XDG_RUNTIME_DIR}/vmroot/mounts", "What vmroot mounts prints; for root, in /run/vmroot."),
+        ],
     },
     Places {
         option: "kernel",

@@ -3,12 +3,13 @@
 //! A record is a file of the runtime directory, or of the cache if there is none. It belongs to one file system in one
 //! mount namespace. Records whose mount has ended are removed whenever they are read.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 use vmroot::kernel_mount::MountAt;
 use vmroot::output::write_atomically;
@@ -181,8 +182,11 @@ fn directories(context: &Context) -> Vec<PathBuf> {
 }
 
 fn read(path: &Path) -> Option<(Subject, MountRecord)> {
+    // Another user may own the cache, and may have put a pipe or a link there.
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path).ok()?;
     let mut text = Vec::new();
-    File::open(path).ok()?.take(MAX_RECORD).read_to_end(&mut text).ok()?;
+    file.take(MAX_RECORD).read_to_end(&mut text).ok()?;
     MountRecord::parse(&serde_json::from_slice(&text).ok()?)
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use vmroot::fuse::Refusal;
-use vmroot::{ErrorKind, cache, export, fuse, kernel_mount};
+use vmroot::{ErrorKind, cache, export, fuse, kernel_mount, layer_index};
 
 use super::Failed;
 
@@ -22,6 +22,9 @@ pub(super) fn of_cache(error: &cache::Error) -> Option<String> {
             "another user owns it, perhaps after `sudo vmroot`; --cache or VMROOT_CACHE names another directory"
                 .to_owned(),
         ),
+        Error::Io(error) if error.source.kind() == io::ErrorKind::NotADirectory => {
+            Some("--cache and VMROOT_CACHE name a directory".to_owned())
+        }
         Error::DigestMismatch { .. } | Error::SizeMismatch { .. } => {
             Some("`vmroot verify --repair` repairs the cache".to_owned())
         }
@@ -79,6 +82,31 @@ fn is_busy(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ResourceBusy
 }
 
+/// Returns the hint for an error of a layer.
+pub(super) fn of_layer(error: &layer_index::Error) -> Option<String> {
+    match error {
+        layer_index::Error::NotATar { .. } => {
+            Some("a layer is a tar, plain or compressed with gzip, zstd, xz or bzip2".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Returns the hint for an error of the system about a file of the command line.
+pub(super) fn of_system(error: &io::Error, failed: &Failed<'_>) -> Option<String> {
+    let hint = match (error.kind(), failed.verb) {
+        (io::ErrorKind::IsADirectory, "commit") => {
+            "--from-upper DIR makes a layer of a directory that --upper of `vmroot mount` filled"
+        }
+        (io::ErrorKind::IsADirectory, "export") => "name a file in that directory",
+        (io::ErrorKind::IsADirectory, _) => "name a file, not a directory",
+        (io::ErrorKind::NotFound, "mount") => "--mkdir creates the directory",
+        (io::ErrorKind::AlreadyExists, "man") => "a file has this name: name a directory",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
 /// Returns the hint for errors of a kind that no type says more about.
 pub(super) fn of_kind(kind: ErrorKind, failed: &Failed<'_>) -> Option<String> {
     match (kind, failed.verb) {
@@ -90,7 +118,6 @@ pub(super) fn of_kind(kind: ErrorKind, failed: &Failed<'_>) -> Option<String> {
         (ErrorKind::NoSpace, _) => {
             Some("`vmroot gc` frees space; --cache names a cache on another file system".to_owned())
         }
-        (ErrorKind::Integrity, "pull" | "load" | "copy" | "sync" | "verify" | "layer") => None,
         _ => None,
     }
 }

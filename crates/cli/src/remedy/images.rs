@@ -55,7 +55,15 @@ fn similar_images(name: &str, failed: &Failed<'_>) -> Vec<String> {
         let repository = familiar.strip_suffix(":latest").map(str::to_owned);
         candidates.extend(repository.into_iter().chain([familiar]));
     }
-    let mut near = similar(name, candidates);
+    let mut near = similar(name, candidates.iter().cloned());
+    if near.is_empty() {
+        // The same repository with other tags.
+        let repository = name.split(':').next().unwrap_or_default();
+        let is_same = |candidate: &String| candidate.strip_prefix(repository).is_some_and(|rest| rest.starts_with(':'));
+        near = candidates.into_iter().filter(is_same).collect();
+        near.sort();
+        near.dedup();
+    }
     near.truncate(MAX_SIMILAR);
     near
 }
@@ -75,6 +83,11 @@ pub(super) fn of_transport(error: &transport::Error) -> Option<String> {
         Error::NotAnArchive { path, .. } | Error::NoManifestJson { path } if path.is_dir() => layouts().to_owned(),
         Error::NotAnArchive { .. } => {
             "images are in archives of `docker save`, `podman save` or `skopeo copy`, compressed or not".to_owned()
+        }
+        Error::NoManifestJson { path } | Error::NoManifestInTar { path }
+            if path.metadata().is_ok_and(|metadata| metadata.len() == 0) =>
+        {
+            "the file is empty".to_owned()
         }
         Error::NoManifestJson { path } | Error::NoManifestInTar { path } => format!(
             "it is no archive of images; `vmroot pull tarball:{}` takes a tar of a root file system",

@@ -19,8 +19,8 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
             host_of_images(url)
         ),
         Error::Unauthorized { url, .. } => format!(
-            "the user or the password is wrong: `vmroot login {}` replaces the stored ones, and `vmroot registries \
-             explain` says where they come from",
+            "the user or the password is wrong, in the options or as `vmroot login {}` has stored them; `vmroot \
+             registries explain` says where they come from",
             host_of_images(url)
         ),
         Error::Challenge { .. } | Error::Token { .. } => {
@@ -64,6 +64,9 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
         Error::Broken { .. } | Error::Stalled { .. } | Error::Interrupted { .. } if failed.resumes() => {
             "what was fetched is kept: running the command again resumes; --retries raises the number of tries"
                 .to_owned()
+        }
+        Error::Certificates { path: Some(_), .. } => {
+            "a certificate in PEM format begins with -----BEGIN CERTIFICATE-----".to_owned()
         }
         Error::RateLimited { url, .. } => format!(
             "wait and run it again; after `vmroot login {}`, most registries allow more requests",

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 /// The time in which the registry must answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -17,17 +17,36 @@ pub(crate) struct DockerRegistry {
     process: Child,
     pub(crate) host: String,
     directory: TempDir,
+    /// Keeps the file of users.
+    users: Option<NamedTempFile>,
 }
 
 impl DockerRegistry {
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts a registry that only the user `user` with the password `secret` may use.
+    pub(crate) fn start_with_password() -> Self {
+        // htpasswd -nbB user secret
+        const USERS: &str = "user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
+        let users = tempfile::NamedTempFile::new().unwrap();
+        fs::write(users.path(), USERS).unwrap();
+        // The registry has read the file when it answers.
+        let config = format!("auth:\n  htpasswd: {{realm: test, path: {}}}\n", users.path().display());
+        let mut registry = Self::start_with(&config);
+        registry.users = Some(users);
+        registry
+    }
+
+    fn start_with(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         // The port stays free, because the system does not reuse ports that soon.
         let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let config = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: \
              true}}\nhttp: {{addr: {host}}}\ncompatibility: {{schema1: {{enabled: \
-             true}}}}\n",
+             true}}}}\n{more}",
             directory.path().join("storage").display()
         );
         let path = directory.path().join("config.yml");
@@ -41,7 +60,7 @@ impl DockerRegistry {
             assert!(process.try_wait().unwrap().is_none() && start.elapsed() < TIMEOUT, "docker-registry ended");
             thread::sleep(Duration::from_millis(10));
         }
-        Self { process, host, directory }
+        Self { process, host, directory, users: None }
     }
 
     /// Runs skopeo with a home of its own.

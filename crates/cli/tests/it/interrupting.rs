@@ -90,6 +90,7 @@ fn exports_and_checks_can_be_interrupted_at_any_moment() {
         }
     }
     for signal in SIGNALS {
+        assert!(interrupt_at_every_moment(&program, &["cp", &image, "/", "out", "--arch=amd64"], signal) > 0);
         assert!(interrupt_at_every_moment(&program, &["verify"], signal) > 0);
         assert!(interrupt_at_every_moment(&program, &["layer", "index", tar], signal) > 0);
         assert!(interrupt_at_every_moment(&program, &["layer", "index", tar, "--output=new/er"], signal) > 0);
@@ -135,6 +136,8 @@ fn blocked_work_can_be_interrupted() {
             &["export", &image, fifo, "--format=cpio"],
             &["export", &image, fifo, "--format=tar", "--add=/etc/passwd:/etc/"],
             &["cat", &image, "d/1", "d/2"],
+            &["cp", &image, "d", "-"],
+            &["cp", &never, "d", "out"],
         ] {
             let mut command = program.command(verb.iter().chain(for_amd64(verb[0])));
             command.current_dir(&work).stdin(reader.try_clone().unwrap()).stdout(Stdio::piped()).stderr(Stdio::null());

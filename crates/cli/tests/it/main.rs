@@ -12,6 +12,7 @@ mod by_hand;
 mod cancelling;
 mod changes;
 mod committing;
+mod completing;
 mod copying;
 mod copying_out;
 mod describing;

@@ -55,7 +55,7 @@ fn missing_mountpoint_is_made_on_request() {
     }
     let test = PlaceTest::new();
     let message = test.program.fails(3, test.arguments(&[]));
-    assert!(message.contains(&format!("{}: --mkdir creates it", test.place.display())), "{message}");
+    assert!(message.contains(&format!("{}: No such file or directory", test.place.display())), "{message}");
     assert!(!test.place.parent().unwrap().exists());
     test.program.ok(test.arguments(&["--mkdir"]));
     assert_eq!(test.motd(), "amd64\n");

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::PathBuf;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use vmroot_testkit::image::docker_archive::{self, Layout};
 use vmroot_testkit::image::oci_layout::{self, Item};
 use vmroot_testkit::image::{Image, IndexBuilder};
 use vmroot_testkit::registry::Registry;
 
-use crate::program::Program;
+use crate::program::{CommandOutput, Program, wait_until};
 use crate::samples::{image, serve, serve_index};
 
 /// Returns two other architectures, and this machine's.
@@ -88,15 +89,15 @@ fn file_with_images_for_two_other_platforms_is_an_error() {
     assert!(message.contains(other) && message.contains(another), "{message}");
 }
 
-/// As with `docker pull` and `podman pull`: a manifest is accepted for any platform, an index must have the platform.
+/// Only the digest of a manifest names an image for any platform.
 #[test]
-fn manifest_without_index_is_pulled_with_a_note() {
+fn an_image_of_a_registry_must_be_for_this_machine() {
     let [other, another, host] = architectures();
     let registry = Registry::start();
     let program = Program::new();
     let single = serve(&registry, &image(other), "single");
-    let answer = program.run(["pull", &single]);
-    assert!(answer.status.success() && has_platform_note(&answer.stderr, other), "{answer}");
+    let message = program.fails(3, ["pull", &single]);
+    assert!(message.contains(other) && message.contains(host), "{message}");
     assert!(program.fails(3, ["pull", &single, "--arch", another]).contains(other));
     assert!(program.fails(3, ["pull", &single, "--arch", host]).contains(other));
 
@@ -104,10 +105,35 @@ fn manifest_without_index_is_pulled_with_a_note() {
     let indexed = serve_index(&registry, &index, "index");
     let message = program.fails(3, ["pull", &indexed]);
     assert!(message.contains(other) && message.contains(host), "{message}");
+
+    let by_digest = format!("{}@{}", single.trim_end_matches(":single"), image(other).manifest.digest);
+    for verb in [&["pull", &by_digest][..], &["cat", &by_digest, "etc/motd"]] {
+        let answer = program.run(verb);
+        assert!(answer.status.success() && has_platform_note(&answer.stderr, other), "{answer}");
+    }
 }
 
-/// Every command uses the only image of a name in the cache, with a note. For another requested platform, it is an
-/// error.
+/// A server for a guest of any architecture takes the only image of a name.
+#[test]
+fn a_guest_may_be_of_another_architecture() {
+    let [other, another, host] = architectures();
+    let registry = Registry::start();
+    let program = Program::new();
+    let single = serve(&registry, &image(other), "single");
+    let socket = program.path("socket");
+    let serve = ["virtiofs", &single, "--socket", socket.to_str().unwrap()];
+    for wanted in [another, host] {
+        assert!(program.run(serve.iter().chain(&["--arch", wanted])).fails(3).contains(other));
+    }
+    let mut child = program.start(serve);
+    wait_until("the socket", || socket.exists() || child.try_wait().unwrap().is_some());
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let answer: CommandOutput = child.wait_with_output().unwrap().into();
+    assert!(has_platform_note(&answer.stderr, other), "{answer}");
+}
+
+/// A name stands for the image for this machine. If the cache has it for other platforms only, the error lists these. An
+/// id names one image, which is used with a note.
 #[test]
 fn cached_image_for_another_platform() {
     let [other, another, host] = architectures();
@@ -121,6 +147,7 @@ fn cached_image_for_another_platform() {
     let prebaked = program.path("prebaked");
     let (out, prebaked) = (out.to_str().unwrap(), prebaked.to_str().unwrap());
     for name in [&reference, &id] {
+        let is_id = name == &id;
         for verb in [
             &["cat", name, "etc/motd"][..],
             &["ls", name],
@@ -128,10 +155,15 @@ fn cached_image_for_another_platform() {
             &["config", name],
             &["export", name, out, "--format", "tar"],
             &["export", name, prebaked, "--format", "prebaked"],
-            &["pull", &reference],
+            &["pull", name],
         ] {
             let answer = program.run(verb.iter().chain(&["--pull=never"]));
-            assert!(answer.status.success() && has_platform_note(&answer.stderr, other), "{verb:?}: {answer}");
+            if is_id {
+                assert!(answer.status.success() && has_platform_note(&answer.stderr, other), "{verb:?}: {answer}");
+            } else {
+                let message = answer.fails(3);
+                assert!(message.contains(&format!("is here for linux/{other}")), "{verb:?}: {message}");
+            }
             let message = program.run(verb.iter().chain(&["--pull=never", "--arch", host])).fails(3);
             assert!(message.contains(&format!("linux/{other}")), "{verb:?}: {message}");
         }
@@ -156,9 +188,11 @@ fn cached_image_for_another_platform() {
     }
     assert!(program.fails(3, ["rm", &reference, "--arch", host]).contains(other));
     program.ok(["rm", &reference, "--arch", another]);
-    let removed = program.run(["rm", &reference]);
-    assert!(has_platform_note(&removed.stderr, other), "{removed}");
-    assert_eq!(removed.ok(), format!("{reference}\n"));
+    for verb in [&["rm", &reference][..], &["lease", "create", &reference], &["df", &reference]] {
+        let message = program.fails(3, verb);
+        assert!(message.contains(&format!("is here for linux/{other}")), "{verb:?}: {message}");
+    }
+    assert_eq!(program.ok(["rm", &reference, "--arch", other]), format!("{reference}\n"));
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn share_of_a_shared_cache_boots() {
     command.args(["sh", "-c", &script]).stdin(Stdio::null());
     let output = command.env("HOME", test.nobody.program.path(".")).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1000\r\n[vmroot-init] exit code 0"), "{output:?}");
+    assert!(output.status.success() && text.contains("1000\r\n\r\n[vmroot-init] exit code 0"), "{output:?}");
 }
 
 impl CommandOutput {

@@ -153,8 +153,8 @@ fn refusals_of_fusermount_are_explained() {
     assert_eq!(String::from_utf8_lossy(&answer.stdout), "1\n1\n1\n", "{answer}");
     let errors: Vec<&str> = answer.stderr.lines().collect();
     let parts = [
-        "cannot mount on /opt: this user may not write to the directory",
-        "access by other users requires the line user_allow_other in /etc/fuse.conf",
+        "cannot mount on /opt: you may not write to the directory",
+        "only root may let other users in, unless /etc/fuse.conf has user_allow_other",
         "only root may mount overlay",
     ];
     for (error, part) in errors.iter().zip(parts) {

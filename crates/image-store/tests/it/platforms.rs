@@ -107,7 +107,17 @@ fn a_name_is_found_for_the_stored_platforms() {
     };
     let other = pull(others[0]);
     let id = other.id().to_string();
-    assert_eq!(find(None).unwrap(), others[0], "the only one");
+    match find(None) {
+        Err(Error::OtherPlatforms { wanted, available, .. }) => {
+            assert_eq!((wanted, available.as_str()), (host.to_string(), others[0]));
+        }
+        found => panic!("{found:?}"),
+    }
+    let accepted = fixture.store.find_or(&name, None, Fallback::Only).unwrap();
+    assert_eq!(accepted.record().platform.to_string(), others[0], "the only one");
+    for name in [&id, &format!("{name}@{}", other.record().manifest.digest)] {
+        assert_eq!(fixture.store.find(name, None).unwrap().id(), other.id(), "{name} names one image");
+    }
     for name in [&name, &id] {
         let wanted = Platform::parse(others[1]).unwrap();
         match fixture.store.find(name, Some(&wanted)) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use vmroot_cache::Usage;
 use vmroot_container_fs::{ContainerFs, LayerFiles};
 use vmroot_image_store::{
-    CollectOptions, Collection, Holder, Image, Record, Removal, SpaceUsage, VerifyReport, choose,
+    CollectOptions, Collection, Fallback, Holder, Image, Record, Removal, SpaceUsage, VerifyReport, choose,
 };
 use vmroot_model::{Digest, Platform, Reference};
 use vmroot_transport::ImageName;
@@ -27,8 +27,8 @@ impl Client {
     /// Finds an image in the cache by reference, id, or unique prefix of an id. `TRANSPORT:details` names the same
     /// image as for [`Self::pull_with`]: `docker://NAME` is `NAME`, and a file is read to find out its image.
     ///
-    /// Without a platform, an image for the host is preferred, and else the only image is returned.
-    /// [`Record::platform`] is its platform.
+    /// Without a platform, it is the image for the host's, or one that
+    /// [`ClientOptions::fallback`](crate::ClientOptions::fallback) allows. [`Record::platform`] is its platform.
     ///
     /// # Errors
     /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the cache has no such image, or not for the platform.
@@ -36,12 +36,17 @@ impl Client {
     /// - [`ErrorKind::Other`](crate::ErrorKind::Other): the beginning of an id is that of several images.
     /// - The file after `TRANSPORT:` cannot be read.
     pub fn find(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
+        self.find_or(name, platform, self.fallback)
+    }
+
+    /// Finds an image as [`Self::find`] does, with a fallback of its own.
+    pub(super) fn find_or(&self, name: &str, platform: Option<&Platform>, fallback: Fallback) -> Result<Image> {
         if !ImageName::has_transport(name) {
             #[cfg(feature = "registry")]
-            if let Some(image) = self.find_by_short_name(name, platform)? {
+            if let Some(image) = self.find_by_short_name(name, platform, fallback)? {
                 return Ok(image);
             }
-            return match self.store.find(name, platform) {
+            return match self.store.find_or(name, platform, fallback) {
                 Err(vmroot_image_store::Error::NoSuchImage(missing)) => {
                     check_name(name)?;
                     Err(vmroot_image_store::Error::NoSuchImage(missing).into())
@@ -50,17 +55,17 @@ impl Client {
             };
         }
         match ImageName::parse(name)? {
-            ImageName::Docker(reference) => Ok(self.store.find(&reference.to_string(), platform)?),
-            ImageName::Cache(name) => self.find(&name, platform),
+            ImageName::Docker(reference) => Ok(self.store.find_or(&reference.to_string(), platform, fallback)?),
+            ImageName::Cache(name) => self.find_or(&name, platform, fallback),
             _ => self.find_loaded(name, platform),
         }
     }
 
     /// Finds the image of a short name with a meaning of its own in the configuration.
     #[cfg(feature = "registry")]
-    fn find_by_short_name(&self, name: &str, platform: Option<&Platform>) -> Result<Option<Image>> {
+    fn find_by_short_name(&self, name: &str, platform: Option<&Platform>, fallback: Fallback) -> Result<Option<Image>> {
         for reference in self.configured_names(name)? {
-            match self.store.find(&reference.to_string(), platform) {
+            match self.store.find_or(&reference.to_string(), platform, fallback) {
                 Err(vmroot_image_store::Error::NoSuchImage(_)) => {}
                 found => return Ok(Some(found?)),
             }
@@ -80,7 +85,7 @@ impl Client {
     /// Finds the image of a file, if it was loaded before.
     fn find_loaded(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
         let (source, references) = self.source(name)?;
-        let (platform, fallback) = self.platform(platform, true);
+        let (platform, fallback) = self.platform(platform, Fallback::Only);
         let chosen = choose(&*source, &platform, fallback)?;
         let id = chosen.config.digest();
         let find_by_reference =

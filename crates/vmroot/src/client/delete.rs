@@ -7,7 +7,7 @@ use super::Client;
 use crate::Result;
 
 impl Client {
-    /// Deletes an image of a registry (`docker://`), as [`Self::delete`] does, or of an OCI layout (`oci:`). Returns the
+    /// Deletes an image of a registry (`docker://`), as `Client::delete` does, or of an OCI layout (`oci:`). Returns the
     /// digests of the deleted manifests and indexes.
     ///
     /// A layout loses the image's entry, and the blobs that none of its other images use. Blobs in

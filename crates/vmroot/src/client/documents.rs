@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vmroot_image_store::{ChosenImage, choose};
+use vmroot_image_store::{ChosenImage, Fallback, choose};
 use vmroot_model::{Document, ImageConfig, Manifest, Platform, Reference, Schema1};
 use vmroot_transport::ImageName;
 
@@ -97,7 +97,7 @@ impl Client {
     ///   in Docker's schema 1 ([`Error::is_schema1`](crate::Error::is_schema1)), which [`Self::schema1`] reads.
     pub fn documents(&self, name: &str, platform: Option<&Platform>) -> Result<ImageDocuments> {
         let is_single = ImageName::is_archive(name) || matches!(ImageName::parse(name), Ok(ImageName::Cache(_)));
-        let (platform, fallback) = self.platform(platform, is_single);
+        let (platform, fallback) = self.platform(platform, if is_single { Fallback::Only } else { Fallback::Single });
         self.try_sources(name, |source, references| {
             let ChosenImage { top, manifest, config, .. } = choose(&*source, &platform, fallback)?;
             let original = source.original_manifest();

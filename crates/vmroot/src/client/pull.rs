@@ -82,7 +82,8 @@ impl Client {
         self.try_sources(name, |source, references| {
             // A file is always read: its images may have changed under the same names.
             let policy = if is_archive { PullPolicy::Always } else { options.policy };
-            let (platform, fallback) = self.platform(options.platform.as_ref(), is_archive);
+            let default = if is_archive { Fallback::Only } else { self.pull_fallback(&references) };
+            let (platform, fallback) = self.platform(options.platform.as_ref(), default);
             let loaded_from = is_archive.then(|| ImageName::with_absolute_path(&source.name()));
             let request = PullRequest { references, platform, policy, fallback, loaded_from };
             Ok(self.store.pull(&*source, &request, &self.progress)?)
@@ -176,7 +177,7 @@ impl Client {
     /// As [`Self::pull`].
     pub fn load(&self, archive: &Archive, image: &ArchiveImage, options: &PullOptions) -> Result<Image> {
         let source = archive.source(image)?;
-        let (platform, fallback) = self.platform(options.platform.as_ref(), true);
+        let (platform, fallback) = self.platform(options.platform.as_ref(), Fallback::Only);
         // A file is always read: its images may have changed under the same names.
         let references = image.references.clone();
         let loaded_from = Some(ImageName::with_absolute_path(&source.name()));
@@ -190,7 +191,8 @@ impl Client {
     /// As [`Self::pull`].
     pub fn describe_remote(&self, name: &str, platform: Option<&Platform>) -> Result<Description> {
         self.try_sources(name, |source, references| {
-            let (platform, fallback) = self.platform(platform, ImageName::is_archive(name));
+            let default = if ImageName::is_archive(name) { Fallback::Only } else { Fallback::Single };
+            let (platform, fallback) = self.platform(platform, default);
             let chosen = choose(&*source, &platform, fallback)?;
             Ok(Description::of_chosen(&chosen, references.first()))
         })
@@ -200,12 +202,19 @@ impl Client {
         ArchiveOptions { spool: self.temporary_dir().to_owned(), limits: self.store.options().limits }
     }
 
-    /// Returns the platform to choose, and the fallback if no image matches it.
-    pub(super) fn platform(&self, named: Option<&Platform>, is_archive: bool) -> (Platform, Fallback) {
+    /// Returns the platform to choose, and the fallback if no image matches it. A platform that is named has none.
+    pub(super) fn platform(&self, named: Option<&Platform>, fallback: Fallback) -> (Platform, Fallback) {
         match named.or(self.platform.as_ref()) {
             Some(platform) => (platform.clone(), Fallback::Refuse),
-            None if is_archive => (Platform::host(), Fallback::Only),
-            None => (Platform::host(), Fallback::Single),
+            None => (Platform::host(), fallback),
+        }
+    }
+
+    /// Returns the fallback for an image of a registry. The digest of a manifest names one image, for any platform.
+    fn pull_fallback(&self, references: &[Reference]) -> Fallback {
+        match self.fallback {
+            Fallback::Refuse if references.iter().any(|reference| reference.digest().is_some()) => Fallback::Single,
+            fallback => fallback,
         }
     }
 

@@ -35,7 +35,7 @@ impl Client {
     }
 
     /// Gives an image of the cache further names. Without a platform, all platforms that are recorded under `source` get
-    /// them. [`Self::set_tag`](crate::Client::set_tag) sets a tag in a registry.
+    /// them. `Client::set_tag` sets a tag in a registry.
     ///
     /// `source` is a reference, an id, or a prefix of an id. A name without a tag gets the tag `latest`. Names of other
     /// images move. An image that loses its last name stays in the cache, without a name.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use vmroot_image_store::Fallback;
 use vmroot_model::{Platform, Reference};
 use vmroot_transport::{
     Archive, Format, ImageName, ImageSource, StorageOptions, TarballOptions, open_sif, open_storage, open_tarball,
@@ -80,7 +81,7 @@ impl Client {
                 Ok((source, image.references))
             }
             ImageName::Cache(name) => {
-                let image = self.find(name, None)?;
+                let image = self.find_or(name, None, Fallback::Only)?;
                 let references = image.record().reference.clone().into_iter().collect();
                 Ok((Box::new(self.store.source(&image)), references))
             }

@@ -49,11 +49,7 @@ pub(super) fn build(
     check(options)?;
     let init = Init::new(options.init.as_deref(), kernel)?;
     options.top.check()?;
-    let via = match (options.via, &options.output) {
-        (Some(form), _) => form,
-        (None, Some(_)) => Form::Erofs,
-        (None, None) => Form::ErofsMeta,
-    };
+    let via = options.via.unwrap_or(Form::Erofs);
     let guest_options = GuestOptions {
         via: via.into(),
         init: init.path(via.into()),
@@ -107,28 +103,28 @@ pub(super) fn build(
         output::print_note(&format!(
             "firecracker starts only uncompressed kernels, and {} is compressed: `scripts/extract-vmlinux` of Linux \
              unpacks it",
-            options.kernel.as_deref().unwrap_or(&kernel.path).display()
+            options.kernel.display()
         ));
     }
-    if matches!(via, Form::ErofsMeta | Form::Virtiofs) {
+    if via == Form::Virtiofs {
         output::print_note(&format!(
-            "the guest's root refers to files of the cache: `vmroot lease create {image}` keeps them, also while nothing uses them"
+            "the guest reads files of the cache: `vmroot lease create {image}` keeps them while it is off"
         ));
     }
     print(context, options, &result)
 }
 
-/// Fails for forms that cannot start on another machine.
+/// Fails for forms whose files do not outlive this process, or that cannot start on another machine.
 fn check(options: &BootArguments) -> anyhow::Result<()> {
-    if options.output.is_none() {
-        return Ok(());
-    }
     let text = match options.via {
-        Some(Form::Virtiofs) => "--via virtiofs needs vmroot and the cache on the other machine",
-        Some(Form::ErofsMeta) => "--via erofs-meta refers to files of this machine's cache",
+        Some(Form::ErofsMeta) => "--via erofs-meta refers to files of the cache, some of which are temporary",
+        Some(Form::Virtiofs) if options.output.is_some() => {
+            "--via virtiofs needs vmroot and the cache on the other machine"
+        }
         _ => return Ok(()),
     };
-    Err(UsageError(format!("--output: {text}; use --via erofs, which has everything in one image")).into())
+    let option = if options.output.is_some() { "--output" } else { "--print" };
+    Err(UsageError(format!("{option}: {text}; use --via erofs, which has everything in one image")).into())
 }
 
 /// Chooses the accelerator for the printed command line, as `boot` does. A script chooses itself.
@@ -164,7 +160,8 @@ fn read_config(root: &ContainerFs) -> anyhow::Result<Option<Vec<u8>>> {
 /// The directory of the files.
 enum Place {
     /// The directory of `--output`. The files get their names when all are complete.
-    Output { directory: PathBuf, new: NewDirectory, staging: TemporaryDirectory },
+    // In this order, they are removed after an error.
+    Output { directory: PathBuf, staging: TemporaryDirectory, new: NewDirectory },
     /// A new directory for temporary files, for `--print`.
     Temporary(TempDir),
 }
@@ -192,7 +189,7 @@ impl Place {
         let staging = TemporaryDirectory::create_in(&directory).map_err(vmroot::Error::from)?;
         let files = staging.path().join(GUEST_DIRECTORY);
         fs::create_dir(&files).with_context(|| files.display().to_string())?;
-        Ok(Self::Output { directory, new, staging })
+        Ok(Self::Output { directory, staging, new })
     }
 
     /// Returns the directory in which files are built.
@@ -247,7 +244,7 @@ impl Place {
             |entry: &fs::DirEntry| Ok((entry.file_name().to_string_lossy().into_owned(), entry.metadata()?.len()));
         let listed = names.iter().map(length).collect::<std::io::Result<Vec<_>>>()?;
         match self {
-            Self::Output { new, .. } => {
+            Self::Output { new, staging: _staging, .. } => {
                 // The script comes last, as it is the one to start.
                 names.sort_by_key(|entry| entry.file_name() == OsStr::new(SCRIPT));
                 for entry in &names {

@@ -16,6 +16,7 @@ use vmroot::kernel_mount::{Mounted, Upper, mount_erofs, mount_overlay};
 use vmroot::output::{OmissionReason, Omissions, Omitted, TemporaryDirectory};
 use vmroot::{ContainerFs, InodeKind, MountOptions, Platform};
 
+use super::place;
 use crate::args::{Driver, MountArguments};
 use crate::context::{Context, OpenedRoot, UsedImage};
 use crate::mounts::{MountRecord, ServingProcess};
@@ -52,6 +53,9 @@ impl ActiveMount {
         options: &MountArguments,
     ) -> anyhow::Result<(Self, MountRecord)> {
         let opened = context.root_with(image, |config| options.init.add_to(options.top.top(), config))?;
+        if !options.force {
+            place::check_nothing_hidden(directory)?;
+        }
         let record = record(context, image, &opened, options)?;
         // A signal must not end the process while it mounts.
         signals::end_by_itself();

@@ -21,43 +21,38 @@ pub(super) fn prepare(directory: &Path, options: &MountArguments) -> anyhow::Res
         true => NewDirectory::create(directory).with_context(named)?,
         false => NewDirectory::default(),
     };
-    check_mountpoint(directory, options)?;
+    check_mountpoint(directory)?;
     if options.upper.is_some() {
         check_overlay(directory).map_err(vmroot::Error::from)?;
     }
     Ok(new)
 }
 
-/// Fails if a root cannot be mounted on a directory, or if that would hide something and `--force` is not set.
-fn check_mountpoint(directory: &Path, options: &MountArguments) -> anyhow::Result<()> {
+/// Fails if the mountpoint is not a directory.
+fn check_mountpoint(directory: &Path) -> anyhow::Result<()> {
     let named = || directory.display().to_string();
-    let found = match MountAt::find(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !options.mkdir => {
-            return Err(error).with_context(|| format!("{}: --mkdir creates it", directory.display()));
-        }
-        found => found.with_context(named)?,
-    };
-    match (found, directory.metadata()) {
-        (Some(mount), _) if !options.force => {
-            bail!("{}: {} is mounted there; --force mounts over it", directory.display(), describe(&mount))
-        }
-        // The server of a mount there has ended. The new mount covers it.
-        (Some(_), Err(error)) if error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => Ok(()),
-        (_, metadata) => {
-            if !metadata.with_context(named)?.is_dir() {
-                return Err(io::Error::from(io::ErrorKind::NotADirectory)).with_context(named);
-            }
-            // A directory that this user may not list counts as empty.
-            let is_empty = || fs::read_dir(directory).map_or(true, |mut entries| entries.next().is_none());
-            if !options.force && !is_empty() {
-                bail!(
-                    "{}: not empty; --force mounts over it, and hides its files until it is unmounted",
-                    directory.display()
-                );
-            }
-            Ok(())
-        }
+    match directory.metadata() {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(io::Error::from(io::ErrorKind::NotADirectory)).with_context(named),
+        // The server of a mount there has ended. `check_nothing_hidden` names the mount.
+        Err(error) if error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => Ok(()),
+        Err(error) => Err(error).with_context(named),
     }
+}
+
+/// Fails if a mount would hide another mount, or files.
+///
+/// This is the last check before the mount. An image that was pulled for it stays in the cache.
+pub(super) fn check_nothing_hidden(directory: &Path) -> anyhow::Result<()> {
+    let place = directory.display();
+    if let Some(mount) = MountAt::find(directory).with_context(|| place.to_string())? {
+        bail!("{place}: {} is mounted there; --force mounts over it", describe(&mount));
+    }
+    // A directory that this user may not list counts as empty.
+    if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) {
+        bail!("{place}: not empty; --force mounts over it, and hides its files until it is unmounted");
+    }
+    Ok(())
 }
 
 /// Describes a mount in an error.

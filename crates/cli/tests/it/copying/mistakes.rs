@@ -19,7 +19,7 @@ fn mistakes_are_explained() {
     program.ok(["copy", "--quiet", "--all", DEMO, &format!("{two}:second")]);
     let new = format!("dir:{}", path("new"));
     let cases: [(i32, &[&str], &[&str]); 22] = [
-        (2, &["alpine", &new], &["\"alpine\"", "it has no TRANSPORT:", "docker://NAME"]),
+        (2, &["alpine", &new], &["\"alpine\"", "it has no TRANSPORT:", "docker://alpine", "vmroot:alpine"]),
         (2, &[DEMO, &path("x")], &["it has no TRANSPORT:"]),
         (2, &[DEMO], &["<DESTINATION>"]),
         (2, &[DEMO, "docker://Upper/Case"], &["must be lowercase"]),

@@ -4,8 +4,10 @@ use std::fs;
 
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::registry::{Auth, CA_PEM, Fault, PlainAnswer, Registry, Rule};
+use vmroot_testkit::skip;
 
 use super::Transcript;
+use crate::docker_registry::DockerRegistry;
 use crate::program::Program;
 use crate::samples::{image, serve};
 
@@ -160,4 +162,27 @@ fn no_authorities() {
     fs::create_dir_all(&certificates).unwrap();
     fs::write(certificates.join("ca.crt"), CA_PEM).unwrap();
     run(&["pull", &image, "--arch=amd64"]).ok();
+}
+
+/// Debian's registry with a file of users: without credentials, with wrong ones, and with the right ones.
+#[test]
+fn registry_with_users() {
+    if skip::needs_program("docker-registry") {
+        return;
+    }
+    let registry = DockerRegistry::start_with_password();
+    let program = Program::new();
+    let image = format!("{}/team/app:1", registry.host);
+    let mut transcript = Transcript::new(&program).replace(&registry.host, "[REGISTRY]").replace(DEMO, "oci:demo");
+    let destination = format!("docker://{image}");
+    transcript.run(["pull", &image]);
+    transcript.run(["pull", &image, "--creds=user:wrong"]);
+    transcript.run(["copy", DEMO, &destination, "--arch=amd64", "--quiet"]);
+    transcript.run(["copy", DEMO, &destination, "--arch=amd64", "--quiet", "--dest-creds=user:wrong"]);
+    transcript.run(["login", &registry.host, "--username=user", "--password=wrong"]);
+    transcript.run(["login", &registry.host, "--username=user", "--password=secret"]);
+    transcript.run(["copy", DEMO, &destination, "--arch=amd64", "--quiet"]);
+    transcript.run(["pull", &image, "--arch=amd64"]);
+    transcript.run(["pull", &image.replace(":1", ":2"), "--arch=amd64"]);
+    transcript.check("registry_with_users");
 }

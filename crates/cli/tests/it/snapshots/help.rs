@@ -6,13 +6,14 @@ use crate::program::Program;
 /// Returns the verbs that the program lists.
 pub(crate) fn verbs(program: &Program) -> Vec<String> {
     let help = program.ok(["--help"]);
-    let commands = help.split("Commands:").nth(1).expect("the help lists the commands");
+    let (_, listed) = help.split_once("\n\n").expect("a heading follows the description");
     let entry = |line: &str| {
-        let word = line.strip_prefix("  ")?.split_whitespace().next().filter(|_| !line.starts_with("   "))?;
-        Some(word.to_owned())
+        let rest = line.strip_prefix("  ").filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))?;
+        rest.split_whitespace().next().map(str::to_owned)
     };
-    let listed = commands.lines().skip(1).take_while(|line| !line.trim().is_empty()).filter_map(entry);
-    let verbs: Vec<String> = listed.filter(|verb| verb != "help").collect();
+    let listed = listed.split("options:").next().unwrap_or_default();
+    let mut verbs: Vec<String> = listed.lines().filter_map(entry).filter(|verb| verb != "help").collect();
+    verbs.dedup();
     assert!(verbs.len() > 30 && verbs.contains(&"pull".to_owned()), "{verbs:?}");
     verbs
 }
