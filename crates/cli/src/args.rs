@@ -131,7 +131,7 @@ pub(crate) struct Global {
     #[arg(short = 'v', long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Show progress on standard error in this form [default: bar on a terminal, plain elsewhere; none with --quiet]
-    #[arg(long, global = true, value_name = "FORM")]
+    #[arg(long, global = true, value_name = "FORM", hide_short_help = true)]
     pub(crate) progress: Option<ProgressMode>,
     /// Log for debugging [same as -vv]
     #[arg(long, global = true, hide_short_help = true)]

@@ -183,7 +183,7 @@ pub(crate) fn print_hint(text: &str) {
 
 /// Prints the help of a command whose subcommand is missing.
 pub(crate) fn print_help_on_stderr(text: &str) {
-    write_stderr(Message::Hint, text, text, LineBreaks::Kept);
+    write_stderr(Message::Note, text, text, LineBreaks::Kept);
 }
 
 /// Prints an error as JSON on one line.

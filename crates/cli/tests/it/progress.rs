@@ -372,15 +372,15 @@ fn logs_name_sources_and_requests_without_secrets() {
     assert!(!log.contains("DEBUG"), "{log}");
 }
 
-/// `NO_COLOR`, `CLICOLOR` and `CLICOLOR_FORCE`, for log lines and for clap's errors.
+/// `NO_COLOR`, `CLICOLOR` and `CLICOLOR_FORCE`, for log lines and for help.
 #[test]
 fn variables_choose_colours() {
     let program = Program::new();
     let authfile = program.file("auth.json", json!({"credHelpers": {"127.0.0.1:1": "none"}}).to_string());
     let authfile = format!("--authfile={}", authfile.display());
-    let wrong = ["images", "--wrong"];
+    let help = ["images", "--help"];
     let warning = ["pull", "127.0.0.1:1/a", "--retries=0", &authfile];
-    for arguments in [&wrong[..], &warning] {
+    for arguments in [&help[..], &warning] {
         for (variables, piped, terminal) in [
             (&[][..], false, true),
             (&["NO_COLOR=1"], false, false),
@@ -397,8 +397,9 @@ fn variables_choose_colours() {
             };
             let about = format!("{arguments:?} {variables:?}");
             let output = command().output().unwrap();
-            assert_eq!(output.stderr.contains(&0x1b), piped, "{about}: {}", String::from_utf8_lossy(&output.stderr));
-            let shown = Terminal::start(command(), 110, 24);
+            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert_eq!(text.contains('\u{1b}'), piped, "{about}: {text}");
+            let shown = Terminal::start(command(), 110, 60);
             let has_colour = shown.finish_with_colours();
             assert_eq!(has_colour, terminal, "{about}");
         }

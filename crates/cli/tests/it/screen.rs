@@ -93,7 +93,7 @@ impl Terminal {
         let (lines, columns) = emulator.screen().size();
         let cells = (0..lines.get()).flat_map(|line| (0..columns.get()).map(move |column| (line, column)));
         let mut cells = cells.filter_map(|(line, column)| emulator.screen().cell(line, column));
-        cells.any(|cell| cell.fgcolor() != vt100::Color::Default)
+        cells.any(|cell| cell.fgcolor() != vt100::Color::Default || cell.bold() || cell.underline())
     }
 
     /// Waits for the end of the program. Returns its exit code and the last screen.
