@@ -243,7 +243,7 @@ mod tests {
         drop(presence.uses().hold(crate::Needs::default()).unwrap());
         let error = presence.close_gate(&mut crate::wait_forever).unwrap_err();
         assert!(matches!(&error, Error::ReadOnly { path } if *path == root), "{error}");
-        assert!(error.to_string().contains("--shared-cache"), "{error}");
+        assert!(error.to_string().contains("read-only"), "{error}");
         assert!(!root.exists());
     }
 

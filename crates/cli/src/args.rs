@@ -30,13 +30,14 @@ mod verify;
 mod virtiofs;
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use vmroot::Platform;
 
-use crate::{failure, usage};
+use crate::{environment, failure, usage};
 
 pub(crate) use boot::{BootArguments, Form};
 pub(crate) use changes::{DiffArguments, HistoryArguments};
@@ -80,7 +81,12 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Returns the definition of the command line, in which each command has the groups of options that it uses.
     pub(crate) fn program() -> clap::Command {
-        verbs::with_groups(Self::command())
+        // clap would take `CLICOLOR_FORCE=0` as a wish for colours.
+        let colour = match environment::wants_colour(io::stdout().is_terminal()) {
+            true => clap::ColorChoice::Always,
+            false => clap::ColorChoice::Never,
+        };
+        verbs::with_groups(Self::command()).color(colour)
     }
 
     /// Parses the command line of this process, and returns it with the name of the command. Ends the process after
@@ -131,7 +137,7 @@ pub(crate) struct Global {
     #[arg(short = 'v', long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Show progress on standard error in this form [default: bar on a terminal, plain elsewhere; none with --quiet]
-    #[arg(long, global = true, value_name = "FORM", hide_short_help = true)]
+    #[arg(long, global = true, env = "VMROOT_PROGRESS", value_name = "FORM", hide_short_help = true)]
     pub(crate) progress: Option<ProgressMode>,
     /// Log for debugging [same as -vv]
     #[arg(long, global = true, hide_short_help = true)]

@@ -40,15 +40,15 @@ struct StoreState {
 impl StoreProgress {
     /// Shows a pull at once.
     pub(crate) fn of_pull() -> Arc<dyn Progress> {
-        Self::new(Action::Fetch, "", Duration::ZERO)
+        Self::after(Action::Fetch, "", Duration::ZERO)
     }
 
     /// Shows other work if it takes long. `action` is what is done with blobs, and `name` is that of the whole.
     pub(crate) fn of_work(action: Action, name: &str) -> Arc<dyn Progress> {
-        Self::new(action, name, LONG)
+        Self::after(action, name, LONG)
     }
 
-    fn new(action: Action, name: &str, delay: Duration) -> Arc<dyn Progress> {
+    fn after(action: Action, name: &str, delay: Duration) -> Arc<dyn Progress> {
         Arc::new(Self { action, name: name.to_owned(), delay, state: Mutex::default() })
     }
 

@@ -28,7 +28,7 @@ impl BootTest {
 
     fn arguments(&self, more: &[&str]) -> Vec<String> {
         let kernel = self.guest.kernel().into_os_string().into_string().unwrap();
-        let first = ["boot", IMAGE, "--accel=tcg", "--kernel", &kernel];
+        let first = ["boot", IMAGE, "--progress=none", "--accel=tcg", "--kernel", &kernel];
         first.iter().chain(more).map(|argument| (*argument).to_owned()).collect()
     }
 

@@ -269,7 +269,7 @@ fn events_on_page() -> BTreeMap<String, BTreeSet<String>> {
     let code = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
     let rows = page.lines().filter(|line| line.starts_with("| `"));
     let rows = rows.map(|row| row.trim_matches('|').split('|').map(code).collect::<Vec<_>>());
-    let events = rows.filter(|cells| cells.len() == 3 && cells[1].len() > 0);
+    let events = rows.filter(|cells| cells.len() == 3 && !cells[1].is_empty());
     events.map(|cells| (cells[0][0].clone(), cells[1].iter().cloned().collect())).collect()
 }
 

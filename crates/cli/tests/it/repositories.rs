@@ -229,6 +229,6 @@ fn debugging_shows_requests_without_secrets() {
     let reference = serve_index(&registry, &index(), "v1");
     let program = Program::new();
     let log = program.run(["--debug", "--creds=me:secret-word", "digest", &reference]).stderr;
-    assert!(log.contains(&format!("HEAD http://{}/v2/test/image/manifests/v1: 200 OK", registry.host())), "{log}");
+    assert!(log.contains(&format!("HEAD http://{}/v2/test/image/manifests/v1: 200, ", registry.host())), "{log}");
     assert!(!log.contains("secret-word"), "{log}");
 }

@@ -98,7 +98,7 @@ fn page_and_output_have_the_same_fields() {
     page.check("tag", &samples.json(0, &["tag", several, "name:1", "--arch=arm64"]));
     samples.program.ok(["untag", "name:1", "--platform=linux/arm64"]);
     samples.program.ok(["tag", one, "name:2", "--arch=amd64"]);
-    page.check("tag", &samples.json(0, &["tag", &format!("{several}"), "name:2", "--arch=amd64"]));
+    page.check("tag", &samples.json(0, &["tag", several, "name:2", "--arch=amd64"]));
     page.check("untag", &samples.json(0, &["untag", "name:2", "--arch=amd64"]));
     // Files of an image.
     let etc = |verb: &'static [&'static str]| {

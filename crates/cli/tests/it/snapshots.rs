@@ -48,9 +48,7 @@ impl<'a> Transcript<'a> {
         let arguments: Vec<_> = arguments.into_iter().map(|word| word.as_ref().to_owned()).collect();
         let mut command = self.program.command(&arguments);
         // The lines of progress have times.
-        if arguments.len() > 1 && arguments[0] == "pull" {
-            command.arg("--progress=none");
-        }
+        command.env("VMROOT_PROGRESS", "none");
         command.current_dir(self.program.path("")).stdin(Stdio::null());
         let output: CommandOutput = command.output().unwrap().into();
         let words: Vec<String> = arguments.iter().map(|word| quoted(&word.to_string_lossy())).collect();

@@ -34,7 +34,7 @@ fn exports_to_files_and_directories() {
 #[test]
 fn reading_files() {
     let text = output("read", &[]);
-    assert!(text.starts_with("hello from vmroot\n") && text.ends_with("demo has mode 755\n"), "{text}");
+    assert!(text.starts_with("hello from vmroot\n") && text.ends_with("demo has mode 2750\n"), "{text}");
 }
 
 #[test]
