@@ -158,6 +158,11 @@ pub(crate) fn start(mode: Option<ProgressMode>, quiet: bool) {
     };
 }
 
+/// Returns whether progress is shown in any form.
+pub(crate) fn is_shown() -> bool {
+    lock().mode != ProgressMode::None
+}
+
 /// Returns whether each line on standard error is an event.
 pub(crate) fn is_json() -> bool {
     lock().mode == ProgressMode::Json

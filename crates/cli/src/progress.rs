@@ -199,7 +199,9 @@ impl CopyProgress for CopyTasks {
     }
 
     fn message(&self, message: &str) {
-        output::print_note(message);
+        if display::is_shown() {
+            output::print_note(message);
+        }
     }
 }
 

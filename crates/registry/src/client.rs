@@ -121,7 +121,7 @@ impl Client {
     pub(crate) fn report_retry(&self, url: &str, error: &Error, failures: u32, pause: Duration, is_requested: bool) {
         let host = Url::parse(url).map_or_else(|_| url.to_owned(), |url| http::host(&url));
         let reason = with_causes(error);
-        let (attempt, attempts) = (failures + 1, self.retries() + 1);
+        let (attempt, attempts) = (failures.saturating_add(1), self.retries().saturating_add(1));
         let seconds = pause.as_secs_f64();
         tracing::info!("{reason}; retrying in {seconds:.1} s, try {attempt} of {attempts}");
         let (host, reason) = (&*host, &*reason);

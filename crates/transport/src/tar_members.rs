@@ -144,15 +144,40 @@ pub(crate) fn scan<R: Read + Seek>(
     tar: R,
     mut found: impl FnMut(String, Member, &mut dyn Read) -> Result<()>,
 ) -> Result<()> {
-    let over = |what, limit| Error::ArchiveLimit { path: path.to_owned(), what, limit };
-    let mut tar = tar;
-    let content = content(&mut tar).map_err(Error::io("read", path))?;
-    let broken = |member: u64, source: io::Error| Error::NotAnArchive {
-        path: path.to_owned(),
-        reason: reason(member, content, &source),
-    };
     let remaining = Rc::new(Cell::new(HEADERS_LIMIT));
     let mut archive = tar::Archive::new(HeaderLimitReader { inner: tar, remaining: Rc::clone(&remaining) });
+    match scan_members(path, &mut archive, &remaining, &mut found) {
+        Ok(()) => Ok(()),
+        Err(ScanError::Other(error)) => Err(*error),
+        Err(ScanError::Broken { member, source }) => {
+            let content = if member == 1 { content(&mut archive.into_inner().inner) } else { None };
+            Err(Error::NotAnArchive { path: path.to_owned(), reason: reason(member, content, &source) })
+        }
+    }
+}
+
+/// An error while members are read.
+enum ScanError {
+    /// The tar reader fails at a member, counted from 1.
+    Broken { member: u64, source: io::Error },
+    /// Any other error.
+    Other(Box<Error>),
+}
+
+impl From<Error> for ScanError {
+    fn from(error: Error) -> Self {
+        Self::Other(Box::new(error))
+    }
+}
+
+fn scan_members<R: Read + Seek>(
+    path: &Path,
+    archive: &mut tar::Archive<HeaderLimitReader<R>>,
+    remaining: &Cell<u64>,
+    found: &mut impl FnMut(String, Member, &mut dyn Read) -> Result<()>,
+) -> std::result::Result<(), ScanError> {
+    let over = |what, limit| ScanError::from(Error::ArchiveLimit { path: path.to_owned(), what, limit });
+    let broken = |member: u64, source: io::Error| ScanError::Broken { member, source };
     let mut names = 0;
     for (count, entry) in (1..).zip(archive.entries_with_seek().map_err(|error| broken(1, error))?) {
         let mut entry = entry.map_err(|error| match error.get_ref() {
@@ -177,12 +202,12 @@ pub(crate) fn scan<R: Read + Seek>(
     Ok(())
 }
 
-/// Returns what a file seems to be, and leaves it at its beginning.
-fn content(file: &mut (impl Read + Seek)) -> io::Result<Option<&'static str>> {
+/// Returns what a file seems to be. `None` also stands for a stream that cannot be read again.
+fn content(file: &mut (impl Read + Seek)) -> Option<&'static str> {
     let mut start = Vec::new();
-    file.take(CONTENT_START).read_to_end(&mut start)?;
-    file.rewind()?;
-    Ok(describe_content(&start))
+    file.rewind().ok()?;
+    file.take(CONTENT_START).read_to_end(&mut start).ok()?;
+    describe_content(&start)
 }
 
 /// Returns the reason for which a file is not an archive, after an error at a member, counted from 1. The messages of

@@ -22,10 +22,14 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Parses a time as [`parse_duration`] does, with days (`d`) and weeks (`w`) in addition.
+/// Parses a time with units, among them days (`d`) and weeks (`w`), or 0. A number without a unit is refused: a reader of
+/// `--older-than 7` may mean days, and images would be removed.
 pub(super) fn parse_duration_with_days(text: &str) -> Result<Duration, String> {
-    let invalid = || "expected a time such as 7d, 12h, 1d12h or 30m".to_owned();
-    seconds(text).unwrap_or_else(|| model::parse_duration(text).ok_or_else(invalid))
+    let invalid = || "expected a time with a unit, such as 7d, 12h, 1d12h or 30m".to_owned();
+    match text {
+        "0" => Ok(Duration::ZERO),
+        _ => model::parse_duration(text).ok_or_else(invalid),
+    }
 }
 
 /// Parses a number of seconds. Returns `None` for a text with other characters.
@@ -60,7 +64,8 @@ mod tests {
             ("1w2d3h", 9 * DAY + 3 * 3600),
             ("1d12h", DAY + DAY / 2),
             ("1.5d", DAY + DAY / 2),
-            ("90", 90),
+            ("90s", 90),
+            ("0", 0),
         ] {
             assert_eq!(parse_duration_with_days(text), Ok(Duration::from_secs(seconds)), "{text}");
         }

@@ -376,11 +376,9 @@ fn logs_name_sources_and_requests_without_secrets() {
 #[test]
 fn variables_choose_colours() {
     let program = Program::new();
-    let authfile = program.file("auth.json", json!({"credHelpers": {"127.0.0.1:1": "none"}}).to_string());
-    let authfile = format!("--authfile={}", authfile.display());
     let help = ["images", "--help"];
-    let warning = ["pull", "127.0.0.1:1/a", "--retries=0", &authfile];
-    for arguments in [&help[..], &warning] {
+    let log = ["digest", "127.0.0.1:1/a", "--retries=0", "--creds=me:word", "-v"];
+    for arguments in [&help[..], &log] {
         for (variables, piped, terminal) in [
             (&[][..], false, true),
             (&["NO_COLOR=1"], false, false),

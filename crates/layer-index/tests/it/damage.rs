@@ -230,5 +230,5 @@ fn contents_of_a_wrong_length_are_found() {
 
 #[test]
 fn a_failed_build_leaves_no_files() {
-    assert!(matches!(build_error(b"no tar".as_slice()), Error::InvalidTar { .. }));
+    assert!(matches!(build_error(b"no tar".as_slice()), Error::NotATar { .. }));
 }
