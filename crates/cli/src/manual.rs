@@ -98,8 +98,9 @@ fn with_short_synopsis(mut command: Command) -> Command {
     command.override_usage(usage.trim_start_matches("Usage:").trim().to_owned())
 }
 
-/// Gives positional arguments a section of their own.
+/// Gives positional arguments a section of their own, and options that `-h` leaves out their text.
 fn in_sections(argument: Arg) -> Arg {
+    let argument = argument.hide_short_help(false);
     match argument.get_help_heading() {
         None if argument.is_positional() => argument.help_heading("Arguments"),
         _ => argument,

@@ -34,6 +34,12 @@ pub(crate) struct Failed<'a> {
 }
 
 impl Failed<'_> {
+    /// Returns whether the command does nothing but fetch or copy images. Others may have been cancelled while they did
+    /// work that begins again.
+    fn only_fetches(&self) -> bool {
+        ["copy", "pull", "sync"].contains(&self.verb)
+    }
+
     /// Returns whether the command fetches or copies images, so that it continues when it is run again.
     fn resumes(&self) -> bool {
         const OTHERS: [&str; 12] = [
@@ -73,7 +79,7 @@ pub(crate) fn causes(error: &anyhow::Error) -> Vec<Cause<'_>> {
 /// Returns what to do about an error, if something can be done. `kind` is its kind.
 pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>) -> Option<String> {
     if kind == ErrorKind::Cancelled {
-        return failed.resumes().then(|| "what was fetched is kept: running the command again resumes".to_owned());
+        return failed.only_fetches().then(|| "what was fetched is kept: running the command again resumes".to_owned());
     }
     let of_cause = |cause: &Cause<'_>| {
         let cause = *cause;

@@ -17,7 +17,10 @@ const EXIT_CODE: u8 = 2;
 const MAX_SIMILAR: usize = 3;
 
 /// Words of docker, podman, skopeo and other tools that are no commands here, and hints for them.
-const OTHER_TOOLS: [(&[&str], &str); 19] = [
+const OTHER_TOOLS: [(&[&str], &str); 22] = [
+    (&["catalog"], "`vmroot repos REGISTRY` lists the repositories of a registry"),
+    (&["auth"], "`vmroot login REGISTRY` stores a user and password"),
+    (&["mutate", "config-change"], "`vmroot commit IMAGE --change 'ENV A=b'` changes the config of an image"),
     (&["run", "create", "start", "shell"], "`vmroot boot IMAGE --kernel FILE` runs an image in a guest"),
     (&["exec"], "`vmroot boot IMAGE --kernel FILE -- COMMAND` runs a command of an image in a guest"),
     (&["stop", "kill", "attach", "logs", "wait"], "Ctrl-C or the end of its command ends a guest of `vmroot boot`"),
@@ -41,11 +44,23 @@ const OTHER_TOOLS: [(&[&str], &str); 19] = [
     (&["unmount"], "`vmroot umount DIR` unmounts an image"),
     (&["manifest"], "`vmroot inspect --raw IMAGE` prints a manifest, `vmroot manifest-digest FILE` its digest"),
     (&["show", "describe"], "`vmroot inspect IMAGE` describes an image"),
-    (&["check", "fsck", "repair"], "`vmroot verify` checks the cache; --repair repairs it"),
+    (&["check", "fsck", "repair", "validate"], "`vmroot verify` checks the cache; --repair repairs it"),
     (
         &["standalone-sign", "standalone-verify", "generate-sigstore-key"],
         "vmroot neither makes nor checks signatures; skopeo does",
     ),
+];
+
+/// Options of other tools by command, and hints for them.
+const HABITS: [(&str, &[&str], &str); 8] = [
+    ("export", &["-o", "--output"], "the output is the second argument: `vmroot export IMAGE OUT`"),
+    ("pull", &["-a", "--all-tags"], "`vmroot tags REPOSITORY` lists the tags, and `vmroot sync` copies all of them"),
+    ("rm", &["-a", "--all"], "`vmroot gc --unused` removes all images that nothing uses"),
+    ("gc", &["-a", "--all"], "`vmroot gc --unused` removes all images that nothing uses"),
+    ("cp", &["-r", "-R", "--recursive"], "cp copies a directory with its contents"),
+    ("mount", &["-o", "--options"], "a mount is read-only; --upper DIR makes it writable"),
+    ("mount", &["-r", "--read-only"], "a mount is read-only, unless --upper is given"),
+    ("images", &["-a", "--all"], "all images are listed"),
 ];
 
 /// Prints an error of clap, or the help or the version, and ends the process.
@@ -73,7 +88,7 @@ fn of_clap(error: &clap::Error, mut root: Command, words: &[OsString]) -> Failur
         _ => "",
     };
     let command = named_command(&root, words, unknown);
-    let error = ClapError { error, command };
+    let error = ClapError { error, command, words };
     let name = command.get_bin_name().unwrap_or("vmroot").to_owned();
     let mut failure = Failure::new(ErrorKind::Usage, error.message(), EXIT_CODE);
     failure.option = error.option();
@@ -125,6 +140,8 @@ fn reason_of_number(reason: &str) -> Option<String> {
 struct ClapError<'a> {
     error: &'a clap::Error,
     command: &'a Command,
+    /// The command line.
+    words: &'a [OsString],
 }
 
 impl ClapError<'_> {
@@ -215,6 +232,15 @@ impl ClapError<'_> {
         }
     }
 
+    /// Returns the hint for an option of another tool.
+    fn habit(&self) -> Option<&'static str> {
+        let option = self.option()?;
+        let habits = HABITS.iter().filter(|(verb, ..)| *verb == self.command.get_name());
+        habits
+            .flat_map(|(_, options, hint)| options.iter().map(move |known| (known, *hint)))
+            .find_map(|(known, hint)| (*known == option).then_some(hint))
+    }
+
     /// Returns what to do, if it is more than reading the help.
     fn hint(&self) -> Option<String> {
         let list = |texts: Vec<String>| {
@@ -242,11 +268,22 @@ impl ClapError<'_> {
             ClapErrorKind::UnknownArgument => {
                 let similar = self.texts(ContextKind::SuggestedArg);
                 let name = self.command.get_bin_name().unwrap_or("vmroot");
+                if let Some(hint) = self.habit() {
+                    return Some(hint.to_owned());
+                }
                 (!similar.is_empty())
                     .then(|| format!("did you mean {}? `{name} --help` lists the options", list(similar)))
             }
             ClapErrorKind::MissingRequiredArgument if self.text(ContextKind::InvalidArg).contains("--kernel") => {
                 Some(crate::remedy::KERNEL.to_owned())
+            }
+            ClapErrorKind::MissingRequiredArgument if self.text(ContextKind::InvalidArg).contains("PATH") => {
+                // As `cp` names a file.
+                let name = self.command.get_bin_name().unwrap_or("vmroot");
+                let word =
+                    self.words.iter().skip(2).filter_map(|word| word.to_str()).find(|word| word.contains(":/"))?;
+                let (image, path) = word.split_once(":/")?;
+                Some(format!("the path is an argument of its own: `{name} {image} /{path}`"))
             }
             ClapErrorKind::InvalidValue => {
                 let valid = self.texts(ContextKind::ValidValue);

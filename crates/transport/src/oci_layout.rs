@@ -6,6 +6,7 @@ mod directory;
 mod index_file;
 
 use std::fmt;
+use std::fs;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -189,6 +190,8 @@ impl OciLayout {
 }
 
 fn check_version(bundle: &dyn Bundle) -> Result<()> {
+    // A missing directory would be reported as one without the file.
+    fs::metadata(bundle.path()).map_err(Error::io("open", bundle.path()))?;
     let section = bundle.require(OCI_LAYOUT, "layout version")?;
     let checked = check_version_text(bundle.path(), &bundle.read(OCI_LAYOUT, section, LAYOUT_LIMIT)?);
     checked.map_err(|error| bundle.hide_content(OCI_LAYOUT, error))

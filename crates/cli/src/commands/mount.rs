@@ -30,7 +30,7 @@ pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &
     if detached::is_background_process() {
         detached::start_session();
     }
-    let place = place::prepare(directory, options)?;
+    let place = place::prepare(image, directory, options)?;
     let (mount, record) = ActiveMount::new(context, image, directory, options)?;
     place.keep();
     let written = MountAt::find(directory).map_err(Into::into).and_then(|at| match at {

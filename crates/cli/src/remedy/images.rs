@@ -34,7 +34,8 @@ pub(super) fn of_store(error: &image_store::Error, failed: &Failed<'_>) -> Optio
         Error::Ambiguous { .. } => "give one of these, or more digits of the id".to_owned(),
         Error::NoSuchLease(_) => "`vmroot lease list` lists the leases".to_owned(),
         Error::InvalidFilter { .. } => {
-            "filters are before=IMAGE, since=IMAGE, reference=PATTERN, label=KEY=VALUE, dangling=true, until=TIME"
+            "filters are reference=PATTERN, label=NAME[=VALUE], label!=NAME[=VALUE], platform=OS/ARCH, dangling=true|false, \
+             before=IMAGE, since=IMAGE, until=TIME|AGE"
                 .to_owned()
         }
         Error::NotAnImage { .. } => "`vmroot copy` copies artifacts, which have no root".to_owned(),

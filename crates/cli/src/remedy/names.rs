@@ -57,6 +57,9 @@ fn of_reference(reference: &str) -> Option<String> {
         );
     }
     let (word, rest) = reference.split_once(':')?;
+    if rest.starts_with('/') && !TRANSPORTS.contains(&word) && similar(word, TRANSPORTS.map(str::to_owned)).is_empty() {
+        return Some(format!("the path is an argument of its own: {word} {rest}"));
+    }
     let is_transport = rest.starts_with(['/', '.']) || word.contains('-') && !word.contains(['.', '/']);
     is_transport.then(|| transport(word))
 }
@@ -66,6 +69,7 @@ pub(super) fn transport(word: &str) -> String {
     let near = similar(word, TRANSPORTS.iter().map(|name| (*name).to_owned()));
     let list = TRANSPORTS.map(|name| format!("{name}:")).join(" ");
     match near.first() {
+        Some(near) if near == "docker" => format!("did you mean docker://? The transports are {list}"),
         Some(near) => format!("did you mean {near}:? The transports are {list}"),
         None => format!("the transports are {list}"),
     }

@@ -9,11 +9,16 @@ use rustix::io::Errno;
 use vmroot::kernel_mount::{MountAt, Owner, check_overlay};
 
 use crate::args::MountArguments;
+use crate::exit::UsageError;
 use crate::paths::NewDirectory;
 
 /// Checks the options and the mountpoint of a mount, and creates the mountpoint with `--mkdir`. A new directory is
 /// removed unless the result is kept.
-pub(super) fn prepare(directory: &Path, options: &MountArguments) -> anyhow::Result<NewDirectory> {
+pub(super) fn prepare(image: &str, directory: &Path, options: &MountArguments) -> anyhow::Result<NewDirectory> {
+    if Path::new(image).is_dir() && !directory.exists() && !options.mkdir {
+        let message = format!("{image} is a directory, and is named where the image belongs: vmroot mount IMAGE DIR");
+        return Err(UsageError(message).into());
+    }
     options.top.check()?;
     options.init.check()?;
     let named = || directory.display().to_string();
