@@ -49,16 +49,20 @@ fn assert_clean(directory: &Path, about: &str) {
     }
 }
 
+/// The time that is long enough for a signal to come before the end, on any machine.
+const LONG: Duration = Duration::from_secs(2);
+
 /// Runs a verb repeatedly, with the signal later each time, until it is done before the signal. `results` are the files
 /// that appear only when they are complete.
 fn interrupt_at_every_moment(program: &Program, verb: &[&str], signal: Signal, results: &[&str]) {
     let work = program.path("work");
     let (mut interrupted, mut delay) = (0, Duration::from_millis(10));
-    loop {
+    let took = loop {
         let _ = fs::remove_dir_all(&work);
         fs::create_dir(&work).unwrap();
         let mut command = program.command(verb);
         command.current_dir(&work).stdout(Stdio::null()).stderr(Stdio::piped());
+        let started = Instant::now();
         let mut child = command.spawn().unwrap();
         thread::sleep(delay);
         let _ = kill_process(Pid::from_child(&child), signal);
@@ -68,7 +72,7 @@ fn interrupt_at_every_moment(program: &Program, verb: &[&str], signal: Signal, r
             Some(130) => interrupted += 1,
             // Before the program handles signals.
             None if delay < START_TIME => {}
-            Some(0) => break,
+            Some(0) => break started.elapsed(),
             _ => panic!("{about}: {status}: {:?}", std::io::read_to_string(child.stderr.unwrap())),
         }
         assert_clean(&work, &about);
@@ -81,8 +85,9 @@ fn interrupt_at_every_moment(program: &Program, verb: &[&str], signal: Signal, r
             assert!(!work.join(result).exists(), "{about}: {result}");
         }
         delay = delay.mul_f64(2.0);
-    }
-    assert!(interrupted > 0, "{verb:?}: no signal came before the end");
+    };
+    // Short work may be done before the first signal.
+    assert!(interrupted > 0 || took < LONG, "{verb:?}: no signal came before the end");
 }
 
 #[test]
