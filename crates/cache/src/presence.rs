@@ -16,6 +16,9 @@ use crate::uses::{Use, Uses, count_processes, has_files};
 
 /// The number of times that the locks are counted. The kernel shows a lock twice if others change meanwhile.
 const COUNTS: u32 = 8;
+/// The number of readings of `/proc/locks` for one count. The kernel prints the table a page at a time, and leaves out a
+/// lock if one before it ends between two pages (fs/seq_file.c). The largest count is the right one.
+const READINGS: usize = 4;
 
 /// A user of a cache.
 #[derive(Debug)]
@@ -94,8 +97,11 @@ impl Presence {
     /// Returns the number of holders of the lock of the cache, as far as the kernel shows them.
     fn count_users(&self) -> usize {
         let Ok(metadata) = fs::metadata(self.cache.layout().lock(&LockName::Cache)) else { return 0 };
-        let Ok(table) = fs::read_to_string("/proc/locks") else { return 0 };
-        count_holders(&table, metadata.ino(), std::process::id())
+        let read = |_| {
+            let table = fs::read_to_string("/proc/locks").unwrap_or_default();
+            count_holders(&table, metadata.ino(), std::process::id())
+        };
+        (0..READINGS).map(read).max().unwrap_or_default()
     }
 }
 
