@@ -57,7 +57,12 @@ fn of_reference(reference: &str) -> Option<String> {
         );
     }
     let (word, rest) = reference.split_once(':')?;
-    if rest.starts_with('/') && !TRANSPORTS.contains(&word) && similar(word, TRANSPORTS.map(str::to_owned)).is_empty() {
+    let is_word = word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_word
+        && rest.starts_with('/')
+        && !TRANSPORTS.contains(&word)
+        && similar(word, TRANSPORTS.map(str::to_owned)).is_empty()
+    {
         return Some(format!("the path is an argument of its own: {word} {rest}"));
     }
     let is_transport = rest.starts_with(['/', '.']) || word.contains('-') && !word.contains(['.', '/']);
