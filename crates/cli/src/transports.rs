@@ -12,6 +12,27 @@ use crate::environment;
 /// The files that locate root's store, the first with the highest precedence (containers-storage.conf(5)).
 const SYSTEM_STORAGE_CONF: [&str; 2] = ["/etc/containers/storage.conf", "/usr/share/containers/storage.conf"];
 
+/// The transports of names of images, in the order in which hints list them.
+pub(crate) const NAMES: [&str; 11] = [
+    "docker",
+    "vmroot",
+    "oci",
+    "oci-archive",
+    "docker-archive",
+    "dir",
+    "docker-daemon",
+    "containers-storage",
+    "tarball",
+    "sif",
+    "prebaked",
+];
+
+/// Returns the beginning of names with a transport: `docker://`, or `oci:` and the like.
+pub(crate) fn prefix(transport: &str) -> String {
+    let slashes = if transport == "docker" { "//" } else { "" };
+    format!("{transport}:{slashes}")
+}
+
 /// The options of one side of a copy.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Transports {

@@ -12,23 +12,10 @@ use vmroot::{Client, ContainerFs, ImageFilter, InodeKind, Prebaked, Reference};
 use super::{context, given};
 use crate::context::Context;
 use crate::mounts::VmrootMount;
+use crate::transports;
 
 /// The most candidates of a completion. A shell cannot show more in a useful way.
 const MAX_CANDIDATES: usize = 20_000;
-
-/// The transports of images, other than that of the cache.
-const TRANSPORTS: [&str; 10] = [
-    "containers-storage:",
-    "dir:",
-    "docker-archive:",
-    "docker-daemon:",
-    "docker://",
-    "oci-archive:",
-    "oci:",
-    "prebaked:",
-    "sif:",
-    "tarball:",
-];
 
 /// The transport of images in the cache.
 const CACHE: &str = "vmroot:";
@@ -59,13 +46,16 @@ pub(super) fn sources(current: &OsStr) -> Vec<Candidate> {
         let named = found_names(Some(name), true).unwrap_or_default();
         return named.into_iter().map(|candidate| candidate.add_prefix(CACHE)).collect();
     }
-    let is_file = |transport: &&&str| !transport.contains("docker://") && !transport.contains("storage");
-    if let Some(transport) = TRANSPORTS.iter().filter(is_file).find(|transport| text.starts_with(**transport)) {
+    let is_file = |transport: &&str| !["docker", "vmroot", "containers-storage"].contains(transport);
+    let mut of_files = transports::NAMES.into_iter().filter(is_file).map(transports::prefix);
+    if let Some(transport) = of_files.find(|transport| text.starts_with(transport)) {
         let files = files(&text[transport.len()..]);
-        return files.into_iter().map(|candidate| candidate.add_prefix(*transport)).collect();
+        return files.into_iter().map(|candidate| candidate.add_prefix(&transport)).collect();
     }
-    let transports = TRANSPORTS.iter().chain(&[CACHE]).filter(|transport| transport.starts_with(text));
-    images(current).into_iter().chain(transports.map(Candidate::new)).collect()
+    let mut transports = transports::NAMES.map(transports::prefix).to_vec();
+    transports.retain(|transport| transport.starts_with(text));
+    transports.sort();
+    images(current).into_iter().chain(transports.into_iter().map(Candidate::new)).collect()
 }
 
 /// Returns the names that begin with a text, and with `ids` also the ids.

@@ -6,6 +6,7 @@ use vmroot::{image_store, transport};
 
 use super::{Failed, names};
 use crate::similar::similar;
+use crate::transports;
 
 /// The number of similar names that a hint lists.
 const MAX_SIMILAR: usize = 3;
@@ -75,7 +76,7 @@ pub(super) fn of_transport(error: &transport::Error) -> Option<String> {
     Some(match error {
         Error::InvalidName { name, .. } => match name.split_once(':') {
             Some(("docker", details)) if !details.starts_with("//") => format!("did you mean docker://{details}?"),
-            Some((word, _)) if !names::TRANSPORTS.contains(&word) => names::transport(word),
+            Some((word, _)) if !transports::NAMES.contains(&word) => names::transport(word),
             None => {
                 format!("did you mean docker://{name}, the image of a registry, or vmroot:{name}, that of the cache?")
             }

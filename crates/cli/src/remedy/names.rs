@@ -5,21 +5,7 @@ use std::path::Path;
 use vmroot::model::Error;
 
 use crate::similar::similar;
-
-/// The transports of names of images.
-pub(super) const TRANSPORTS: [&str; 11] = [
-    "docker",
-    "vmroot",
-    "oci",
-    "oci-archive",
-    "docker-archive",
-    "dir",
-    "docker-daemon",
-    "containers-storage",
-    "tarball",
-    "sif",
-    "prebaked",
-];
+use crate::transports;
 
 pub(super) fn remedy(error: &Error) -> Option<String> {
     match error {
@@ -60,8 +46,8 @@ fn of_reference(reference: &str) -> Option<String> {
     let is_word = word.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if is_word
         && rest.starts_with('/')
-        && !TRANSPORTS.contains(&word)
-        && similar(word, TRANSPORTS.map(str::to_owned)).is_empty()
+        && !transports::NAMES.contains(&word)
+        && similar(word, transports::NAMES.map(str::to_owned)).is_empty()
     {
         return Some(format!("the path is an argument of its own: {word} {rest}"));
     }
@@ -71,11 +57,10 @@ fn of_reference(reference: &str) -> Option<String> {
 
 /// Returns the hint for an unknown transport.
 pub(super) fn transport(word: &str) -> String {
-    let near = similar(word, TRANSPORTS.iter().map(|name| (*name).to_owned()));
-    let list = TRANSPORTS.map(|name| format!("{name}:")).join(" ");
+    let near = similar(word, transports::NAMES.map(str::to_owned));
+    let list = transports::NAMES.map(|name| format!("{name}:")).join(" ");
     match near.first() {
-        Some(near) if near == "docker" => format!("did you mean docker://? The transports are {list}"),
-        Some(near) => format!("did you mean {near}:? The transports are {list}"),
+        Some(near) => format!("did you mean {}? The transports are {list}", transports::prefix(near)),
         None => format!("the transports are {list}"),
     }
 }
