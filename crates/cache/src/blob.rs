@@ -129,6 +129,19 @@ impl Cache {
     /// - [`Error::Io`]: the file cannot be read.
     /// - [`Error::Cancelled`]: `cancel` is set, which is checked before each read.
     pub fn verify(&self, digest: &Digest, cancel: &Cancel) -> Result<Verdict> {
+        self.verify_with_progress(digest, cancel, &mut |_| {})
+    }
+
+    /// Verifies a blob as [`Self::verify`]. Calls `advanced` with the number of bytes of each read, at most 1 MiB.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_with_progress(
+        &self,
+        digest: &Digest,
+        cancel: &Cancel,
+        advanced: &mut dyn FnMut(u64),
+    ) -> Result<Verdict> {
         let path = self.layout().blob(digest);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -136,7 +149,7 @@ impl Cache {
             Err(source) => return Err(vmroot_output::Error { action: "open", path, source }.into()),
         };
         let mut hasher = Hasher::new(digest.algorithm());
-        let flow = hash_until(cancel, file, &mut hasher).map_err(vmroot_output::Error::on("read", &path))?;
+        let flow = hash_until(cancel, file, &mut hasher, advanced).map_err(vmroot_output::Error::on("read", &path))?;
         if flow.is_break() {
             return Err(Error::Cancelled { path });
         }
@@ -327,11 +340,17 @@ fn open_partial(partial: &Path) -> Result<File> {
 
 /// Hashes everything that `source` returns, and returns the number of bytes.
 fn hash_all(source: impl Read, hasher: &mut Hasher) -> io::Result<u64> {
-    hash_until(&Cancel::new(), source, hasher).map(|(ControlFlow::Continue(total) | ControlFlow::Break(total))| total)
+    hash_until(&Cancel::new(), source, hasher, &mut |_| {})
+        .map(|(ControlFlow::Continue(total) | ControlFlow::Break(total))| total)
 }
 
 /// Like [`hash_all`], but stops with `Break` once `cancel` is set.
-fn hash_until(cancel: &Cancel, mut source: impl Read, hasher: &mut Hasher) -> io::Result<ControlFlow<u64, u64>> {
+fn hash_until(
+    cancel: &Cancel,
+    mut source: impl Read,
+    hasher: &mut Hasher,
+    advanced: &mut dyn FnMut(u64),
+) -> io::Result<ControlFlow<u64, u64>> {
     let mut buffer = vec![0; READ_SIZE];
     let mut total = 0;
     loop {
@@ -343,6 +362,7 @@ fn hash_until(cancel: &Cancel, mut source: impl Read, hasher: &mut Hasher) -> io
             Ok(read) => {
                 hasher.update(&buffer[..read]);
                 total += read as u64;
+                advanced(read as u64);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

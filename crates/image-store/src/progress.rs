@@ -15,7 +15,7 @@ pub trait Progress: Send + Sync {
     /// The blob of a layer began, advanced or ended. Manifests and configs are not reported.
     fn blob(&self, _progress: &BlobProgress) {}
 
-    /// A verification has read another file.
+    /// A verification has read further bytes: about a mebibyte, or the rest of a file.
     fn verified(&self, _progress: &VerifyProgress) {}
 
     /// Other work advanced. It begins with its first event, and ends when the call of the store returns.
@@ -29,7 +29,7 @@ pub trait Progress: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifyProgress {
-    /// The bytes of the files that were read.
+    /// The bytes that were read.
     pub bytes: u64,
     /// The bytes of all files.
     pub total_bytes: u64,
@@ -47,6 +47,8 @@ pub enum Work {
     Collect,
     /// An image is written as a prebaked directory. The unit is bytes.
     Prebake,
+    /// Layers and files are put on top of a root. The unit is bytes, and the total is unknown if there are directories.
+    PutOnTop,
 }
 
 /// The progress of other work.

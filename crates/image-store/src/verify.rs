@@ -8,13 +8,13 @@ mod finding;
 mod layers;
 mod needs;
 mod quarantine;
+mod reading;
 mod records;
 mod roots;
 mod sources;
 mod strays;
 
 use std::num::NonZero;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -31,7 +31,7 @@ pub use self::quarantine::QuarantinedFile;
 use self::records::ReadRecords;
 use self::sources::Sources;
 pub use self::sources::{ImageOrigins, NoOrigins};
-use crate::{Error, Progress, Result, Store, VerifyProgress};
+use crate::{Error, Progress, Result, Store};
 
 const MISSING: &str = "is missing";
 const MISNAMED: &str = "does not have the digest of its file name";
@@ -153,13 +153,6 @@ impl Check<'_> {
                 check(file)
             })
         })
-    }
-
-    /// Counts the bytes of a file that was read.
-    fn count(&self, path: &Path) {
-        let length = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        let bytes = self.read_bytes.fetch_add(length, Ordering::Relaxed) + length;
-        self.progress.verified(&VerifyProgress { bytes, total_bytes: self.total_bytes.max(bytes) });
     }
 
     /// Adds the finding for a damaged file: as `found` in a verification without repair, or as `repair` returns it.

@@ -25,4 +25,4 @@ pub use error::{Error, Result};
 pub use inode::{Device, DirentKind, Extent, Inode, InodeKind, Timestamp, pack_device};
 pub use merge::merge;
 pub use open::{ContentsFile, Index, InodeId};
-pub use verify::verify_contents;
+pub use verify::{verify_contents, verify_contents_with_progress};

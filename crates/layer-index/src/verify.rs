@@ -26,6 +26,20 @@ const CHUNK: usize = 1 << 20;
 /// - [`Error::InvalidContents`] when `index` does not refer to exactly one contents file, as that of a merged root.
 /// - [`Error::Cancelled`] when `cancel` is set, which is checked before each read.
 pub fn verify_contents(index: &Index, contents: &Path, cancel: &Cancel) -> Result<u64> {
+    verify_contents_with_progress(index, contents, cancel, &mut |_| {})
+}
+
+/// Verifies a `.contents` file as [`verify_contents`]. Calls `advanced` with the number of bytes of each read, at most
+/// 1 MiB. Bytes that several files share are read for each of them.
+///
+/// # Errors
+/// As [`verify_contents`].
+pub fn verify_contents_with_progress(
+    index: &Index,
+    contents: &Path,
+    cancel: &Cancel,
+    advanced: &mut dyn FnMut(u64),
+) -> Result<u64> {
     let invalid = |reason| Error::InvalidContents { path: contents.to_owned(), reason };
     let [expected] = index.contents() else {
         return Err(invalid(format!("its index refers to {} contents files, expected 1", index.contents().len())));
@@ -50,6 +64,7 @@ pub fn verify_contents(index: &Index, contents: &Path, cancel: &Cancel) -> Resul
             let block_end = end.next_multiple_of(ALIGNMENT);
             let chunk = &mut buffer[..(block_end - offset).min(CHUNK as u64) as usize];
             file.read_exact_at(chunk, offset).map_err(Error::io(contents))?;
+            advanced(chunk.len() as u64);
             let (data, padding) = chunk.split_at((end - offset).min(chunk.len() as u64) as usize);
             hasher.update(data);
             if padding.iter().any(|&byte| byte != 0) {

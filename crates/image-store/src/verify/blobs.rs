@@ -28,8 +28,10 @@ impl Check<'_> {
     fn check_blob(&self, digest: &Digest) -> Result<()> {
         let path = self.store.cache.layout().blob(digest);
         let mode = self.check_mode(&path, FileKind::Blob);
-        let condition = self.blob_condition(digest)?;
-        self.count(&path);
+        let condition = {
+            let mut reading = self.reading(&[&path]);
+            self.blob_condition(digest, &mut |bytes| reading.advance(bytes))?
+        };
         let uses = self.needs.of_blob(digest);
         let images = || affected(uses.iter().map(|it| &it.record));
         match condition {
@@ -50,12 +52,13 @@ impl Check<'_> {
         }
     }
 
-    fn blob_condition(&self, digest: &Digest) -> Result<Condition> {
+    /// Hashes a blob. Calls `advanced` with the number of bytes of each read.
+    fn blob_condition(&self, digest: &Digest, advanced: &mut dyn FnMut(u64)) -> Result<Condition> {
         let of_type = type_of(&self.store.cache.layout().blob(digest))?;
         if of_type != Condition::Whole {
             return Ok(of_type);
         }
-        match self.store.cache.verify(digest, &self.store.options.cancel) {
+        match self.store.cache.verify_with_progress(digest, &self.store.options.cancel, advanced) {
             Ok(Verdict::Whole) => Ok(Condition::Whole),
             Ok(Verdict::Missing) => Ok(Condition::Missing),
             Ok(Verdict::Damaged { actual, .. }) => Ok(Condition::Damaged(format!("has the digest {actual}"))),
@@ -82,7 +85,7 @@ impl Check<'_> {
         let aside = {
             // Another thread or process may have replaced it with a whole one.
             let _lock = self.store.lock(&LockName::Blob(*digest), &**self.progress)?;
-            match self.blob_condition(digest)? {
+            match self.blob_condition(digest, &mut |_| {})? {
                 Condition::Whole => return Ok(None),
                 Condition::Missing => None,
                 Condition::Damaged(_) => self.quarantine(&found)?,

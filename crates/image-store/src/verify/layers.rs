@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use vmroot_cache::LockName;
 use vmroot_errors::{ErrorKind, with_causes};
-use vmroot_layer_index::{Index, verify_contents};
+use vmroot_layer_index::{Index, verify_contents_with_progress};
 use vmroot_model::Digest;
 
 use super::attributes::{fault_of_read, type_of};
@@ -47,8 +47,10 @@ impl Check<'_> {
         let images = || affected(self.needs.of_layer(diff_id).iter().map(|it| &it.record));
         let files = self.files_of(diff_id);
         let modes: Vec<Finding> = files.iter().filter_map(|path| self.check_mode(path, FileKind::Layer)).collect();
-        let fault = self.layer_fault(diff_id)?;
-        files.iter().for_each(|path| self.count(path));
+        let fault = {
+            let mut reading = self.reading(&files);
+            self.layer_fault(diff_id, &mut |bytes| reading.advance(bytes))?
+        };
         let Some((path, problem)) = fault else {
             modes.into_iter().for_each(|it| self.add(it.with_digest(diff_id).with_images(images())));
             return Ok(());
@@ -69,8 +71,9 @@ impl Check<'_> {
         uses
     }
 
-    /// Reads a whole layer. Returns the file with a fault, and the fault.
-    fn layer_fault(&self, diff_id: &Digest) -> Result<Option<(PathBuf, String)>> {
+    /// Reads a whole layer. Calls `advanced` with the number of bytes of each read. Returns the file with a fault, and the
+    /// fault.
+    fn layer_fault(&self, diff_id: &Digest, advanced: &mut dyn FnMut(u64)) -> Result<Option<(PathBuf, String)>> {
         let [index_path, contents_path] = self.files_of(diff_id);
         for path in [&index_path, &contents_path] {
             match type_of(path)? {
@@ -86,7 +89,7 @@ impl Check<'_> {
         if index.is_root() || index.identity() != diff_id {
             return Ok(Some((index_path, MISNAMED.to_owned())));
         }
-        match verify_contents(&index, &contents_path, &self.store.options.cancel) {
+        match verify_contents_with_progress(&index, &contents_path, &self.store.options.cancel, advanced) {
             Ok(_) => Ok(None),
             Err(error) => fault_of(error, contents_path),
         }
@@ -98,7 +101,7 @@ impl Check<'_> {
         let _lock = self.store.lock(&LockName::Layer(*diff_id), &**self.progress)?;
         // A collection may be removing a layer that no image needs at this moment.
         let _freeze = uses.is_empty().then(|| self.store.in_use.freeze());
-        let Some((path, problem)) = self.layer_fault(diff_id)? else { return Ok(None) };
+        let Some((path, problem)) = self.layer_fault(diff_id, &mut |_| {})? else { return Ok(None) };
         let is_missing = problem == MISSING;
         let images = affected(uses.iter().map(|it| &it.record));
         let found = Finding::new(path, FileKind::Layer, problem).with_digest(diff_id).with_images(images);

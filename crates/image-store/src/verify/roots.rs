@@ -35,7 +35,7 @@ impl Check<'_> {
         let mode = self.check_mode(&path, FileKind::Root);
         let uses = self.needs.of_root(root);
         let condition = self.root_condition(root, uses.first())?;
-        self.count(&path);
+        drop(self.reading(&[&path]));
         let problem = match condition {
             Condition::Whole => {
                 mode.into_iter().for_each(|it| self.add(it.with_digest(root).with_images(affected(&uses))));

@@ -10,3 +10,4 @@ mod platforms;
 mod policies;
 mod races;
 mod records;
+mod verifying;
