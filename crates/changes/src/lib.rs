@@ -11,4 +11,4 @@ mod top;
 pub use error::{Error, Result};
 pub use host::{HostEntry, HostFile, HostInode, HostWalk};
 pub use layer::{LayerOptions, LayerWriter, Marks, export_layer, write_layer};
-pub use top::{Addition, ExtendedRoot, Owner, Replacement, Top, TopFiles, TopOptions, TopWarning};
+pub use top::{Addition, ExtendedRoot, Owner, Replacement, Top, TopFiles, TopOptions, TopProgress, TopWarning};

@@ -6,6 +6,7 @@
 mod additions;
 mod layers;
 mod place;
+mod progress;
 mod warning;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ use vmroot_output::{Cancel, Omissions, TemporaryDirectory};
 
 use crate::Result;
 
+use progress::Counter;
+pub use progress::TopProgress;
 pub use warning::{Replacement, TopWarning};
 
 /// Layers and files to put on top of an image. The layers come first, lowest first. Of two files with the same path the
@@ -121,6 +124,20 @@ impl Top {
     /// - [`Error::Io`](crate::Error::Io): the working directory cannot be used.
     /// - [`Error::Cancelled`](crate::Error::Cancelled): `cancel` was set.
     pub fn put_on(&self, root: ContainerFs, options: &TopOptions) -> Result<ExtendedRoot> {
+        self.put_on_with_progress(root, options, Arc::new(|_| {}))
+    }
+
+    /// Puts the layers and files on top of a root as [`Self::put_on`]. Calls `progress` about once for each mebibyte that
+    /// is read, from several threads.
+    ///
+    /// # Errors
+    /// As [`Self::put_on`].
+    pub fn put_on_with_progress(
+        &self,
+        root: ContainerFs,
+        options: &TopOptions,
+        progress: Arc<dyn Fn(TopProgress) + Send + Sync>,
+    ) -> Result<ExtendedRoot> {
         let mut top = ExtendedRoot {
             root,
             layers: Vec::new(),
@@ -132,7 +149,8 @@ impl Top {
             return Ok(top);
         }
         let directory = TemporaryDirectory::create_in(&options.directory)?;
-        let builder = LayerBuilder { directory: directory.path(), options };
+        let counter = Counter::new(progress, self.total_bytes());
+        let builder = LayerBuilder { directory: directory.path(), options, counter: &counter };
         for path in &self.layers {
             let built = builder.build_layer(path, &mut top.omitted, &mut top.warnings)?;
             let index = publish(built, directory.path())?;
@@ -154,6 +172,7 @@ impl Top {
 struct LayerBuilder<'a> {
     directory: &'a Path,
     options: &'a TopOptions,
+    counter: &'a Arc<Counter>,
 }
 
 /// Publishes a layer's files in its directory.

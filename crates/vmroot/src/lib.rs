@@ -74,7 +74,7 @@ pub use progress::{DownloadProgress, ProgressMeter};
 pub use remote::Description;
 pub use runtime::RuntimeConfig;
 pub use validate::{validate_image_name, validate_tar};
-pub use vmroot_changes::{Addition, ExtendedRoot, Replacement, Top, TopFiles, TopOptions, TopWarning};
+pub use vmroot_changes::{Addition, ExtendedRoot, Replacement, Top, TopFiles, TopOptions, TopProgress, TopWarning};
 
 pub use vmroot_cache::{Area, Usage};
 pub use vmroot_compress::{Compression, Encoder, EncoderOptions, Limits, Target, pipelined};

@@ -1,13 +1,15 @@
 //! Layers and files on top of an image's root, stored in a client's cache.
 
-use vmroot_changes::{ExtendedRoot, Top};
+use std::sync::Arc;
+
+use vmroot_changes::{ExtendedRoot, Top, TopProgress};
 use vmroot_container_fs::ContainerFs;
 
-use crate::{Client, Result};
+use crate::{Client, Result, Work, WorkProgress};
 
 impl Client {
     /// Puts layers and files on top of a root, within the client's limits. Temporary files are in the cache's
-    /// directory.
+    /// directory. The receiver of the client's progress gets [`Work::PutOnTop`].
     ///
     /// ```
     /// # let cache = tempfile::tempdir().unwrap();
@@ -25,6 +27,10 @@ impl Client {
     /// # Errors
     /// As [`Top::put_on`].
     pub fn put_on_top(&self, root: ContainerFs, top: &Top) -> Result<ExtendedRoot> {
-        Ok(top.put_on(root, &self.top_options())?)
+        let progress = Arc::clone(&self.progress);
+        let report = move |done: TopProgress| {
+            progress.work(&WorkProgress::new(Work::PutOnTop, done.bytes, done.total_bytes));
+        };
+        Ok(top.put_on_with_progress(root, &self.top_options(), Arc::new(report))?)
     }
 }

@@ -27,7 +27,7 @@ impl LayerBuilder<'_> {
         root: &ContainerFs,
         omitted: &mut Omissions,
     ) -> Result<BuiltLayer> {
-        let callback = self.options.cancel.as_hook();
+        let callback = self.counter.hook(&self.options.cancel);
         let written = self.build_from_writer(|mut pipe| {
             let meter = Meter::new(Some(Hook::new(&callback)), 0);
             let mut writer = AdditionsWriter {
@@ -46,6 +46,7 @@ impl LayerBuilder<'_> {
             error => error,
         })?;
         omitted.append(left_out);
+        self.counter.report();
         Ok(built)
     }
 }

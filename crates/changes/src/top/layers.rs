@@ -3,12 +3,14 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, PipeWriter};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use vmroot_compress::pipelined;
 use vmroot_layer_index::{BuildOptions, BuiltLayer, build};
 use vmroot_output::{Hook, Omissions};
 
+use super::progress::CountedFile;
 use super::{LayerBuilder, TopWarning};
 use crate::layer::{LayerOptions, write_plain};
 use crate::{Error, Result};
@@ -24,15 +26,21 @@ impl LayerBuilder<'_> {
         omitted: &mut Omissions,
         warnings: &mut Vec<TopWarning>,
     ) -> Result<BuiltLayer> {
-        let built = if fs::metadata(path).map_err(vmroot_output::Error::on("read", path))?.is_dir() {
+        let metadata = fs::metadata(path).map_err(vmroot_output::Error::on("read", path))?;
+        let end = self.counter.bytes() + if metadata.is_file() { metadata.len() } else { 0 };
+        let built = if metadata.is_dir() {
             self.build_directory(path, omitted, warnings)
         } else {
             self.build_tar(File::open(path).map_err(vmroot_output::Error::on("open", path))?)
         };
+        // Bytes after the end of a tar's archive are not read.
+        self.counter.set(self.counter.bytes().max(end));
+        self.counter.report();
         built.map_err(Error::on_top(path.display().to_string()))
     }
 
     fn build_tar(&self, file: File) -> Result<BuiltLayer> {
+        let file = CountedFile { file, counter: Arc::clone(self.counter) };
         let tar = pipelined(self.options.cancel.reader(file), &self.options.limits);
         build(tar, self.directory, &self.build_options()).map_err(|error| self.unless_cancelled(error.into()))
     }
@@ -43,7 +51,7 @@ impl LayerBuilder<'_> {
         omitted: &mut Omissions,
         warnings: &mut Vec<TopWarning>,
     ) -> Result<BuiltLayer> {
-        let callback = self.options.cancel.as_hook();
+        let callback = self.counter.hook(&self.options.cancel);
         // Sparse entries are fine, because only vmroot reads this tar.
         let options = LayerOptions {
             whiteout_files: true,

@@ -6,14 +6,17 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use vmroot::{
-    Cancel, Compression, Encoder, EncoderOptions, ErrorKind, Limits, Replacement, Top, TopOptions, TopWarning,
+    Addition, Cancel, Compression, Encoder, EncoderOptions, ErrorKind, Limits, Replacement, Top, TopOptions,
+    TopProgress, TopWarning,
 };
 use vmroot_testkit::FullMessage as _;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::overlay::Overlay;
+use vmroot_testkit::sample::noise;
 use vmroot_testkit::{arbitrary, skip};
 
 use crate::roots::{listing, options, put, root_of, scratch, show, text};
@@ -281,4 +284,42 @@ fn intended_replacements_give_no_warning() {
     let second = tar("second", vec![Entry::directory("sbin"), Entry::file("sbin/b", "b")]);
     assert_eq!(warnings(&[opaque, beside]), 0);
     assert_eq!(warnings(&[first, second]), 1);
+}
+
+/// Tars and files have a total, which is reached. A directory makes it unknown.
+#[test]
+fn progress_ends_at_the_total() {
+    let scratch = scratch();
+    let tar = Layer::new([Entry::file("large", noise(1, 5 << 20))]).to_tar(&Encoding::default());
+    let (path, source) = (scratch.path().join("layer.tar"), scratch.path().join("file"));
+    fs::write(&path, &tar).unwrap();
+    fs::write(&source, noise(2, 3 << 20)).unwrap();
+    let copy = |source: &Path| Addition::Copy {
+        source: source.to_owned(),
+        destination: b"/added".to_vec(),
+        mode: None,
+        owner: None,
+    };
+    let top = Top { additions: vec![copy(&source)], ..layers(&[&path]) };
+    let events = |top: &Top| {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let receiver = Arc::clone(&events);
+        let report = Arc::new(move |progress| receiver.lock().unwrap().push(progress));
+        let root = root_of(&[Layer::new([])]).0;
+        top.put_on_with_progress(root, &options(scratch.path()), report).unwrap();
+        let events: Vec<TopProgress> = events.lock().unwrap().clone();
+        events
+    };
+    let total = tar.len() as u64 + (3 << 20);
+    let found = events(&top);
+    assert!(found.len() >= 6, "{found:?}");
+    assert!(found.is_sorted_by_key(|event| event.bytes), "{found:?}");
+    assert!(found.iter().all(|event| event.total_bytes == Some(total)), "{found:?}");
+    assert_eq!(found.last().unwrap().bytes, total);
+    let directory = scratch.path().join("directory");
+    fs::create_dir(&directory).unwrap();
+    fs::rename(&source, directory.join("file")).unwrap();
+    let found = events(&Top { additions: vec![copy(&directory)], ..Top::default() });
+    assert!(found.iter().all(|event| event.total_bytes.is_none()), "{found:?}");
+    assert!(found.last().unwrap().bytes >= 3 << 20, "{found:?}");
 }
