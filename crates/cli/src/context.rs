@@ -13,6 +13,7 @@ use vmroot::{
 };
 
 use crate::args::{Global, Pull, RegistryArguments, RetryArguments};
+use crate::display::Action;
 use crate::exit::UsageError;
 use crate::paths::check_access;
 use crate::progress::{Requests, StoreProgress};
@@ -263,13 +264,19 @@ impl Context {
         Ok(OpenedRoot { root, config, on_top: Vec::new(), omitted: Omissions::default(), _files: None, image })
     }
 
+    /// Puts `top` on top of a root, and shows the progress.
+    pub(crate) fn put_top(client: &Client, root: ContainerFs, top: &Top) -> anyhow::Result<ExtendedRoot> {
+        let progress = StoreProgress::of_work(Action::Prepare, "the layers on top");
+        Ok(client.with_progress(progress).put_on_top(root, top)?)
+    }
+
     /// Puts `top` on top of a root from [`Self::open`].
     pub(crate) fn put_on_top(&self, opened: OpenedRoot, top: &Top) -> anyhow::Result<OpenedRoot> {
         if top.is_empty() {
             return Ok(opened);
         }
         let client = opened.image.as_ref().map_or_else(|| self.client(), |used| Ok(used.client.clone()))?;
-        let on_top = client.put_on_top(opened.root, top)?;
+        let on_top = Self::put_top(&client, opened.root, top)?;
         print_notes(&on_top);
         let omitted = on_top.omitted().clone();
         let layers = on_top.layers().iter().map(|layer| layer.diff_id).collect();

@@ -66,7 +66,9 @@ impl Display {
 
     /// Writes to standard error, above the rows.
     fn write(&mut self, bytes: &[u8]) {
-        let erase: &[u8] = if self.drawn.is_empty() { b"" } else { b"\r\x1b[J" };
+        // In the background, the cursor is no longer at the rows.
+        let has_rows = !self.drawn.is_empty() && is_in_foreground();
+        let erase: &[u8] = if has_rows { b"\r\x1b[J" } else { b"" };
         self.drawn.clear();
         // An error is ignored: standard error is where it would be printed.
         let _ = io::stderr().write_all(&[erase, bytes].concat());
@@ -81,6 +83,10 @@ impl Display {
 
     fn draw(&mut self, now: Instant) {
         if self.mode != ProgressMode::Bar || self.hidden > 0 || self.is_closed {
+            return;
+        }
+        if !is_in_foreground() {
+            self.drawn.clear();
             return;
         }
         let (width, height) = terminal_size();
@@ -136,6 +142,12 @@ impl Display {
 
 fn lock() -> MutexGuard<'static, Display> {
     DISPLAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns whether this process may draw on the terminal. After `bg` or with `&`, the shell and other programs write there.
+fn is_in_foreground() -> bool {
+    // Without a process group, the terminal is not the controlling one, and no shell changes it.
+    rustix::termios::tcgetpgrp(io::stderr()).map_or(true, |group| group == rustix::process::getpgrp())
 }
 
 /// Returns the columns and lines of the terminal of standard error.

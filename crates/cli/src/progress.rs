@@ -105,9 +105,14 @@ impl Progress for StoreProgress {
             Work::AddLayer => (Action::Commit, Unit::Bytes),
             Work::Collect => (Action::Remove, Unit::Files),
             Work::Prebake => (Action::Export, Unit::Bytes),
+            Work::PutOnTop => (Action::Prepare, Unit::Bytes),
             _ => return,
         };
-        let name = if progress.work == Work::Collect { "unneeded files" } else { &self.name };
+        let name = match progress.work {
+            Work::Collect => "unneeded files",
+            Work::PutOnTop => "the layers on top",
+            _ => &self.name,
+        };
         let task = NewTask { unit, total: progress.total, ..NewTask::new(action, name) };
         self.advance_work(Some(progress.work), task, progress.done, progress.total);
     }

@@ -117,7 +117,7 @@ fn open<'a>(
     let client = context.client()?;
     let image = context.image(&client, image)?;
     let top = options.init.add_to(top, &RuntimeConfig::unresolved(image.config()))?;
-    let on_top = client.put_on_top(client.root(&image)?, &top)?;
+    let on_top = Context::put_top(&client, client.root(&image)?, &top)?;
     print_notes(&on_top);
     Ok(Source::Image(Box::new((client, image, on_top))))
 }

@@ -202,6 +202,9 @@ impl Board {
         }
         lines.extend(waits);
         lines.extend(totals);
+        // More rows than lines would scroll, and stay on the screen. The last ones say most.
+        let surplus = lines.len().saturating_sub(height.saturating_sub(1).max(1));
+        lines.drain(..surplus);
         lines
     }
 
@@ -350,6 +353,28 @@ mod tests {
         assert_eq!(rows.len(), 4, "{rows:?}");
         assert_eq!(rows[2], "and 7 more");
         assert!(rows[3].starts_with("total"));
+    }
+
+    #[test]
+    fn rows_never_fill_the_terminal() {
+        let now = Instant::now();
+        let mut board = board(now);
+        for id in 3..200 {
+            let name = "長い名前".repeat(id as usize);
+            let task = Task { id, name, ..super::tests::board(now).tasks.remove(1) };
+            task.amounts.set(0, Some(0));
+            board.tasks.push(task);
+        }
+        let since = now.checked_sub(Duration::from_secs(9)).unwrap();
+        board.waits = (0..4).map(|number| wait(&format!("mirror-{number}.example"), since)).collect();
+        for width in [1, 2, 8, 30, 80] {
+            for height in 1..40 {
+                let rows = board.rows(now, width, height);
+                assert!(rows.len() <= (height - 1).max(1), "{width}x{height}: {rows:?}");
+                assert!(rows.iter().all(|row| row.width() < width), "{width}x{height}: {rows:?}");
+                assert!(width < 30 || rows.last().unwrap().starts_with("total"), "{width}x{height}: {rows:?}");
+            }
+        }
     }
 
     #[test]

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vmroot_model::Digest;
-use vmroot_testkit::image::Image;
+use vmroot_testkit::image::docker_archive::{self, Layout};
+use vmroot_testkit::image::{Image, ImageBuilder};
+use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::registry::{Auth, Fault, Registry, Rule};
+use vmroot_testkit::sample::noise;
 
 use crate::program::Program;
 use crate::samples::{noisy, serve};
@@ -218,6 +221,83 @@ fn lines_without_a_terminal() {
     assert!(lines.contains(&&*silent), "{text}");
     assert!(lines.iter().all(|line| line.starts_with("fetch") || line.starts_with("waiting for ")), "{text}");
     assert!(!text.contains(['\r', '\u{1b}']), "{text:?}");
+}
+
+/// Without a cursor that moves there are lines, also on a terminal.
+#[test]
+fn a_dumb_terminal_gets_lines() {
+    let registry = Registry::start();
+    let reference = serve(&registry, &noisy(2, 1000), "v1");
+    let program = Program::new();
+    let command =
+        program.command_after("TERM=dumb exec \"$@\"", ["pull", &reference, "--arch=amd64", "--progress=bar"]);
+    let (code, lines) = Terminal::start(command, 80, 24).finish();
+    assert_eq!((code, lines.len()), (Some(0), 5), "{lines:#?}");
+    assert_eq!(Stalled::count(&lines, "fetching"), 2, "{lines:#?}");
+    assert_eq!(Stalled::count(&lines, "fetched"), 2, "{lines:#?}");
+}
+
+#[test]
+fn a_closed_standard_error_changes_no_result() {
+    let registry = Registry::start();
+    let reference = serve(&registry, &noisy(2, 1000), "v1");
+    let program = Program::new();
+    for form in ["bar", "plain", "json"] {
+        let form = format!("--progress={form}");
+        let command = program.command_after("exec \"$@\" 2>&-", ["pull", &reference, "--arch=amd64", &form]);
+        let (code, lines) = Terminal::start(command, 80, 24).finish();
+        assert_eq!((code, lines.len()), (Some(0), 1), "{lines:#?}");
+        assert!(lines[0].starts_with("sha256:"), "{lines:#?}");
+    }
+}
+
+/// More layers than lines, some of them without files.
+#[test]
+fn many_layers_fit_a_small_window() {
+    let registry = Registry::start();
+    let layer = |number: u64| match number % 10 {
+        0 => Layer::new([]),
+        _ => Layer::new([Entry::file(format!("{number}"), noise(number, 3000))]),
+    };
+    let image = (0..120).fold(ImageBuilder::new(), |image, number| image.layer(&layer(number))).build();
+    let reference = serve(&registry, &image, "v1");
+    registry.misbehave(Rule::on("/blobs/").method("GET").fault(Fault::Slow(1000, Duration::from_millis(200))));
+    let program = Program::new();
+    let command = program.command(["pull", &reference, "--arch=amd64", "--parallel=30"]);
+    let terminal = Terminal::start(command, 30, 8);
+    let lines = terminal.wait("more rows than lines", |lines| Stalled::count(lines, "and ") == 1);
+    assert!(lines.len() <= 7 && lines.last().unwrap().starts_with("total"), "{lines:#?}");
+    terminal.resize(30, 4);
+    terminal.wait("few rows", |lines| lines.len() == 3 && Stalled::count(lines, "and ") == 1);
+    let (code, lines) = terminal.finish();
+    assert_eq!(code, Some(0), "{lines:#?}");
+    assert_eq!(lines.concat(), format!("sha256:{}", Digest::of(&image.config).hex()));
+}
+
+/// Layers on top that take long: a pipe is read until its writer ends.
+#[test]
+fn layers_on_top_show_their_progress() {
+    let program = Program::new();
+    let archive = docker_archive::write(&[(&noisy(1, 1000), &["demo:v1"])], Layout::Docker25);
+    let archive = program.file("demo.tar", archive);
+    program.ok(["load".as_ref(), archive.as_os_str(), "--arch=amd64".as_ref()]);
+    let fifo = program.path("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let layer = format!("--layer={}", fifo.display());
+    let tar = Layer::new([Entry::file("large", noise(1, 3 << 20))]).to_tar(&Encoding::default());
+    for verb in [&["export", "demo:v1", "out.cpio"][..], &["export", "demo:v1", "baked", "--format=prebaked"]] {
+        let mut command = program.command(verb.iter().chain(&["--arch=amd64", &layer]));
+        command.current_dir(program.path("."));
+        let terminal = Terminal::start(command, 80, 24);
+        let mut writer = std::fs::File::options().write(true).open(&fifo).unwrap();
+        std::io::Write::write_all(&mut writer, &tar[..2 << 20]).unwrap();
+        let lines = terminal.wait("the progress", |lines| Stalled::count(lines, "preparing the layers on top") == 1);
+        assert!(lines.len() == 1, "{lines:#?}");
+        std::io::Write::write_all(&mut writer, &tar[2 << 20..]).unwrap();
+        drop(writer);
+        let (code, lines) = terminal.finish();
+        assert_eq!((code, lines.concat()), (Some(0), String::new()), "{verb:?}");
+    }
 }
 
 #[test]
