@@ -64,6 +64,7 @@ pub(crate) use repository::{DeleteArguments, RemoteArgument, RepositoryArgument}
 pub(crate) use resources::ResourceArguments;
 pub(crate) use skopeo::{NO_POLICY, RetryArguments};
 pub(crate) use sync::{SyncArguments, SyncFrom, SyncTo};
+pub(crate) use verbs::fetches_images;
 pub(crate) use verify::VerifyArguments;
 pub(crate) use virtiofs::VirtiofsArguments;
 
@@ -81,30 +82,44 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Returns the definition of the command line, in which each command has the groups of options that it uses.
     pub(crate) fn program() -> clap::Command {
+        Self::program_for(|_| true)
+    }
+
+    /// Returns the definition as [`Self::program`], in which only the needed commands are complete: that takes half of the
+    /// time of a start.
+    fn program_for(needed: impl Fn(&clap::Command) -> bool) -> clap::Command {
         // clap would take `CLICOLOR_FORCE=0` as a wish for colours.
         let colour = match environment::wants_colour(io::stdout().is_terminal()) {
             true => clap::ColorChoice::Always,
             false => clap::ColorChoice::Never,
         };
-        verbs::with_groups(Self::command()).color(colour)
+        verbs::with_groups(Self::command(), needed).color(colour)
     }
 
     /// Parses the command line of this process, and returns it with the name of the command. Ends the process after
     /// `--help`, and after an error with exit code 2.
     pub(crate) fn of_process() -> (Self, String) {
-        let words = switches::without_values(&Self::program(), std::env::args_os());
+        let given: Vec<OsString> = std::env::args_os().collect();
+        let program = Self::program_for(|verb| given.iter().any(|word| word == verb.get_name()));
+        let words = switches::without_values(&program, given);
         if words.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "--json") {
             failure::report_as_json();
         }
-        Self::parse_words(words.clone()).unwrap_or_else(|error| usage::exit(&error, Self::program(), &words))
+        Self::parse(program, words.clone()).unwrap_or_else(|error| usage::exit(&error, Self::program(), &words))
     }
 
     /// Parses a command line, and returns it with the name of the command.
+    #[cfg(test)]
     fn parse_words(words: impl IntoIterator<Item = OsString>) -> clap::error::Result<(Self, String)> {
         let program = Self::program();
         let words = switches::without_values(&program, words);
-        let matches = program.clone().try_get_matches_from(words)?;
-        verbs::check(&program, &matches)?;
+        Self::parse(program, words)
+    }
+
+    /// Parses a command line without switches that have values.
+    fn parse(program: clap::Command, words: Vec<OsString>) -> clap::error::Result<(Self, String)> {
+        let matches = program.try_get_matches_from(words)?;
+        verbs::check(&matches)?;
         let name = matches.subcommand_name().unwrap_or_default().to_owned();
         let arguments = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut Self::program()))?;
         Ok((arguments, name))
@@ -211,9 +226,10 @@ pub(crate) enum Command {
         image: Option<String>,
         /// Load the images for this platform (repeatable) [default: for all, if this machine's is one of them]
         #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "arch", value_parser = platform::parse_platform)]
+        #[arg(help_heading = "Image options")]
         platform: Vec<Platform>,
         /// Load images for several platforms even if this machine's is not one of them
-        #[arg(long)]
+        #[arg(long, help_heading = "Image options")]
         all_platforms: bool,
     },
     /// Save images of the cache as one archive, which Docker, podman, skopeo and buildah load
@@ -224,6 +240,7 @@ pub(crate) enum Command {
         /// Save the images for this platform (repeatable) [default: for all in the cache; docker-archive-v24: for this
         /// machine's, or else one other]
         #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "arch", value_parser = platform::parse_platform)]
+        #[arg(help_heading = "Image options")]
         platform: Vec<Platform>,
         /// Write to this file, which appears when it is complete [default: standard output]
         #[arg(long, short, value_name = "FILE")]

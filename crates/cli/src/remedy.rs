@@ -11,6 +11,7 @@ use std::io;
 
 use vmroot::ErrorKind;
 
+use crate::args::fetches_images;
 use crate::commands::boot::NoKernel;
 use crate::context::Context;
 
@@ -42,21 +43,7 @@ impl Failed<'_> {
 
     /// Returns whether the command fetches or copies images, so that it continues when it is run again.
     fn resumes(&self) -> bool {
-        const OTHERS: [&str; 12] = [
-            "rm",
-            "untag",
-            "gc",
-            "lease",
-            "df",
-            "images",
-            "login",
-            "logout",
-            "umount",
-            "delete",
-            "registries",
-            "verify",
-        ];
-        !OTHERS.contains(&self.verb)
+        fetches_images(self.verb)
     }
 }
 

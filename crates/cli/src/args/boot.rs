@@ -15,59 +15,71 @@ pub(crate) struct BootArguments {
     /// Boot this kernel: bzImage, vmlinux, Image or vmlinuz. Its architecture selects the image's platform
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: PathBuf,
-    /// Give the guest its root in this form [default: erofs-meta; with --print or --output, erofs]
-    #[arg(long, value_enum)]
-    pub(crate) via: Option<Form>,
-    /// Load the kernel's modules from this directory: lib/modules/VERSION, or a directory above it; `none` if the kernel
-    /// has its drivers built in [default: the modules of the kernel's version beside it or on this machine]
-    #[arg(long, value_name = "DIR|none")]
-    pub(crate) modules: Option<PathBuf>,
-    /// Print the VMM's command line instead of starting it, and keep the files that it names: in the directory of
-    /// --output, or else in a new one in $TMPDIR. Lines with a # are the VMM's configuration file
-    #[arg(long, conflicts_with = "timeout")]
-    pub(crate) print: bool,
-    /// Write the kernel, the initramfs, the root's image, the config and a script run.sh to this directory instead of
-    /// starting the VMM. run.sh boots the guest on any machine that has the VMM
-    #[arg(long, value_name = "DIR", conflicts_with = "timeout")]
-    pub(crate) output: Option<PathBuf>,
-    /// Run the guest with this VMM
-    #[arg(long, value_enum, default_value_t = VmmName::Qemu)]
-    pub(crate) vmm: VmmName,
+    /// Run this program instead of the image's entrypoint and command
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) entrypoint: Option<String>,
+    /// Stop the guest after this many seconds, and exit with code 124
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) timeout: Option<Duration>,
     /// Give the guest this much memory (K, M, G, T are powers of 1024) [default: 512M, plus three times the size of a
     /// cpio]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(help_heading = "Virtual machine")]
     pub(crate) memory: Option<u64>,
     /// Give the guest this many processors, 1 to 1024
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(help_heading = "Virtual machine")]
     pub(crate) cpus: u32,
+    /// Run the guest with this VMM
+    #[arg(long, value_enum, default_value_t = VmmName::Qemu)]
+    #[arg(help_heading = "Virtual machine")]
+    pub(crate) vmm: VmmName,
     /// Execute the guest's instructions with this accelerator
     #[arg(long, value_enum, default_value_t = Accelerator::Auto)]
+    #[arg(help_heading = "Virtual machine")]
     pub(crate) accel: Accelerator,
+    /// Give the guest its root in this form [default: erofs-meta; with --print or --output, erofs]
+    #[arg(long, value_enum)]
+    #[arg(help_heading = "Root file system")]
+    pub(crate) via: Option<Form>,
+    /// Let the guest write to a read-only root, and keep the changes in its memory
+    #[arg(long)]
+    #[arg(help_heading = "Root file system")]
+    pub(crate) overlay: bool,
+    /// Leave at least this much free space in the guest's root (ext4 only)
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_size)]
+    #[arg(help_heading = "Root file system")]
+    pub(crate) free: u64,
+    #[command(flatten)]
+    pub(crate) top: TopArguments,
+    /// Load the kernel's modules from this directory: lib/modules/VERSION, or a directory above it; `none` if the kernel
+    /// has its drivers built in [default: the modules of the kernel's version beside it or on this machine]
+    #[arg(long, value_name = "DIR|none")]
+    #[arg(help_heading = "Kernel and init")]
+    pub(crate) modules: Option<PathBuf>,
     /// Append these arguments to the kernel's command line
     #[arg(long, value_name = "ARGS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    #[arg(help_heading = "Kernel and init")]
     pub(crate) append: String,
     /// Start this program as the init: a vmroot-init, or a script that writes `[vmroot-init] exit code N` to its output
     /// at its end. `none` starts the image's own /sbin/init [default: vmroot's own init]
     #[arg(long, value_name = "FILE|none")]
+    #[arg(help_heading = "Kernel and init")]
     pub(crate) init: Option<PathBuf>,
-    /// Let the guest write to a read-only root, and keep the changes in its memory
-    #[arg(long)]
-    pub(crate) overlay: bool,
-    /// Leave at least this much free space in the guest's root (ext4 only)
-    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_size)]
-    pub(crate) free: u64,
-    /// Stop the guest after this many seconds, and exit with code 124
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
-    pub(crate) timeout: Option<Duration>,
-    /// Run this program instead of the image's entrypoint and command
-    #[arg(long, value_name = "PROGRAM")]
-    pub(crate) entrypoint: Option<String>,
+    /// Write the kernel, the initramfs, the root's image, the config and a script run.sh to this directory instead of
+    /// starting the VMM. run.sh boots the guest on any machine that has the VMM
+    #[arg(long, value_name = "DIR", conflicts_with = "timeout")]
+    #[arg(help_heading = "Instead of starting the VMM")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print the VMM's command line instead of starting it, and keep the files that it names: in the directory of
+    /// --output, or else in a new one in $TMPDIR. Lines with a # are the VMM's configuration file
+    #[arg(long, conflicts_with = "timeout")]
+    #[arg(help_heading = "Instead of starting the VMM")]
+    pub(crate) print: bool,
     /// Pass these arguments to the entrypoint instead of the image's command; without an entrypoint, run them as the
     /// command
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<String>,
-    #[command(flatten)]
-    pub(crate) top: TopArguments,
 }
 
 /// The form of the guest's root.

@@ -14,16 +14,16 @@ use super::switches::parse_bool;
 /// The options of `copy`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CopyArguments {
-    #[command(flatten)]
-    pub(crate) images: ImageArguments,
-    #[command(flatten)]
-    pub(crate) transfer: TransferArguments,
     /// Give the copy this name as well: NAME:TAG (repeatable; docker:// and docker-archive:)
     #[arg(long, value_name = "NAME:TAG")]
     pub(crate) additional_tag: Vec<String>,
     /// Write the digest of the copied manifest to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) digestfile: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) images: ImageArguments,
+    #[command(flatten)]
+    pub(crate) transfer: TransferArguments,
     #[command(flatten)]
     pub(crate) compression: CompressionArguments,
     #[command(flatten)]
@@ -37,45 +37,56 @@ pub(crate) struct CopyArguments {
 pub(crate) struct ImageArguments {
     /// Copy all images of a list, and the list; the same as --multi-arch all
     #[arg(long, short, conflicts_with = "multi_arch")]
+    #[arg(help_heading = "Image options")]
     pub(crate) all: bool,
     /// Copy these images of a list [default: system]
     #[arg(long, value_name = "WHICH")]
+    #[arg(help_heading = "Image options")]
     pub(crate) multi_arch: Option<MultiArch>,
     /// Copy the image for this platform (repeatable: several give a list of their images) [default: this machine's]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with_all = ["arch", "all", "multi_arch"], value_parser = parse_platform)]
+    #[arg(help_heading = "Image options")]
     pub(crate) platform: Vec<Platform>,
     /// Keep or remove the entries of other images in a list of several platforms
     #[arg(long, value_name = "FORM", default_value = "strip")]
+    #[arg(help_heading = "Image options")]
     pub(crate) list: ListArgument,
+    /// Copy the documents that refer to the image, too: signatures, bills of materials, attestations
+    #[arg(long)]
+    #[arg(help_heading = "Image options")]
+    pub(crate) referrers: bool,
     /// Write manifests in this format [default: that of the source, if the destination accepts it]
     #[arg(long, short, value_name = "FORMAT")]
+    #[arg(help_heading = "Manifests")]
     pub(crate) format: Option<ManifestFormatArgument>,
     /// Fail if the copy would change a digest
     #[arg(long)]
+    #[arg(help_heading = "Manifests")]
     pub(crate) preserve_digests: bool,
-    /// Copy the documents that refer to the image, too: signatures, bills of materials, attestations
-    #[arg(long)]
-    pub(crate) referrers: bool,
     /// Accepted for skopeo's command lines: signatures beside the image are never copied
     #[arg(long)]
+    #[arg(help_heading = "Manifests")]
     pub(crate) remove_signatures: bool,
 }
 
 /// Transfers. `sync` has these options, too.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TransferArguments {
-    /// Copy this many blobs at once; 0 stands for 6
-    #[arg(long, value_name = "N", default_value = "6", value_parser = parse_parallel)]
-    pub(crate) image_parallel_copies: u16,
-    /// Retry a blob whose transfer failed this many times
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub(crate) retry_times: u32,
-    /// Wait this long before each retry [default: 1s, and twice as long before each further one]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) retry_delay: Option<Duration>,
     /// Print what would be copied, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Copy this many blobs at once; 0 stands for 6
+    #[arg(long, value_name = "N", default_value = "6", value_parser = parse_parallel)]
+    #[arg(help_heading = "Transfers")]
+    pub(crate) image_parallel_copies: u16,
+    /// Retry a blob whose transfer failed this many times
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(help_heading = "Transfers")]
+    pub(crate) retry_times: u32,
+    /// Wait this long before each retry [default: 1s, and twice as long before each further one]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(help_heading = "Transfers")]
+    pub(crate) retry_delay: Option<Duration>,
     #[command(flatten)]
     pub(crate) signing: SigningArguments,
 }
@@ -91,6 +102,7 @@ fn parse_parallel(text: &str) -> Result<u16, String> {
 
 /// Compression of layers.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Compression")]
 pub(crate) struct CompressionArguments {
     /// Compress layers of a dir: destination [default format: gzip]
     #[arg(long)]

@@ -15,19 +15,6 @@ pub(crate) struct ExportArguments {
     /// .ext4 or .squashfs; a tar for `-`]
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
-    /// Write the upper directory of an overlay, as of `mount --upper`, as a layer that holds all changes and deletions
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["rootless", "config_out", "layer", "add", "init"])]
-    pub(crate) from_upper: Option<PathBuf>,
-    /// Read the marks of --from-upper from user.overlay.* xattrs, for an overlay that was mounted with userxattr
-    #[arg(long, requires = "from_upper")]
-    pub(crate) userxattr: bool,
-    /// Record in user.* xattrs the owners, devices and modes that only root may set (dir only)
-    #[arg(long)]
-    pub(crate) rootless: bool,
-    /// Omit the zeros of large files from a tar. GNU tar, bsdtar, Go and Python read such files; others, such as
-    /// busybox, do not find them (tar)
-    #[arg(long)]
-    pub(crate) sparse: bool,
     /// Replace a file, a link, a disk, or the files of a prebaked directory, at OUT and at --config-out. An existing
     /// directory of --format dir must be empty even so
     #[arg(long, short)]
@@ -35,27 +22,50 @@ pub(crate) struct ExportArguments {
     /// Fail if the format cannot hold everything; by default, omissions are reported as notes
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Compress the contents of files [default: zstd for squashfs, none for erofs] (erofs, squashfs)
-    #[arg(long, value_enum, value_name = "ALGORITHM")]
-    pub(crate) compress: Option<FileCompression>,
-    /// Compress at this level (gz: 0 to 9, zst and zstd: 1 to 22, lz4: 1 to 9)
-    #[arg(long, value_name = "N")]
-    pub(crate) level: Option<i32>,
-    /// Make the file system this large (K, M, G, T are powers of 1024) [default: the smallest size that fits] (ext4)
-    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
-    pub(crate) size: Option<u64>,
-    /// Leave at least this much free space in the file system [default: 0] (ext4)
-    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
-    pub(crate) free: Option<u64>,
-    /// Give the file system a journal (ext4)
-    #[arg(long)]
-    pub(crate) journal: bool,
-    /// Label the file system, with at most 16 bytes (ext4)
-    #[arg(long, value_name = "NAME")]
-    pub(crate) label: Option<String>,
     /// Write how to run the image to this file, as in the config.json of a prebaked directory
     #[arg(long, value_name = "FILE")]
     pub(crate) config_out: Option<PathBuf>,
+    /// Compress the contents of files [default: zstd for squashfs, none for erofs] (erofs, squashfs)
+    #[arg(long, value_enum, value_name = "ALGORITHM")]
+    #[arg(help_heading = "Compression")]
+    pub(crate) compress: Option<FileCompression>,
+    /// Compress at this level (gz: 0 to 9, zst and zstd: 1 to 22, lz4: 1 to 9)
+    #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Compression")]
+    pub(crate) level: Option<i32>,
+    /// Record in user.* xattrs the owners, devices and modes that only root may set (dir only)
+    #[arg(long)]
+    #[arg(help_heading = "Directories and tars")]
+    pub(crate) rootless: bool,
+    /// Omit the zeros of large files from a tar. GNU tar, bsdtar, Go and Python read such files; others, such as
+    /// busybox, do not find them (tar)
+    #[arg(long)]
+    #[arg(help_heading = "Directories and tars")]
+    pub(crate) sparse: bool,
+    /// Make the file system this large (K, M, G, T are powers of 1024) [default: the smallest size that fits] (ext4)
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    #[arg(help_heading = "Size and features of ext4")]
+    pub(crate) size: Option<u64>,
+    /// Leave at least this much free space in the file system [default: 0] (ext4)
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    #[arg(help_heading = "Size and features of ext4")]
+    pub(crate) free: Option<u64>,
+    /// Give the file system a journal (ext4)
+    #[arg(long)]
+    #[arg(help_heading = "Size and features of ext4")]
+    pub(crate) journal: bool,
+    /// Label the file system, with at most 16 bytes (ext4)
+    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = "Size and features of ext4")]
+    pub(crate) label: Option<String>,
+    /// Write the upper directory of an overlay, as of `mount --upper`, as a layer that holds all changes and deletions
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["rootless", "config_out", "layer", "add", "init"])]
+    #[arg(help_heading = "Changes of a writable mount")]
+    pub(crate) from_upper: Option<PathBuf>,
+    /// Read the marks of --from-upper from user.overlay.* xattrs, for an overlay that was mounted with userxattr
+    #[arg(long, requires = "from_upper")]
+    #[arg(help_heading = "Changes of a writable mount")]
+    pub(crate) userxattr: bool,
     #[command(flatten)]
     pub(crate) top: TopArguments,
     #[command(flatten)]

@@ -10,9 +10,6 @@ use crate::top::TopArguments;
 /// Options of `mount`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MountArguments {
-    /// Mount with this driver; -v logs the choice of `auto`
-    #[arg(long, value_enum, default_value_t = Driver::Auto)]
-    pub(crate) driver: Driver,
     /// Return once the mount is ready, and serve it in the background
     #[arg(long, short)]
     pub(crate) detach: bool,
@@ -26,26 +23,35 @@ pub(crate) struct MountArguments {
     /// Mount over another mount, or over a directory that is not empty, and so hide what it shows
     #[arg(long, short)]
     pub(crate) force: bool,
-    /// Let other users access a FUSE mount; unless root mounts, requires user_allow_other in /etc/fuse.conf
-    #[arg(long)]
-    pub(crate) allow_other: bool,
     /// Mount writable, with the changes in this directory; it is created if it is missing (root only)
     #[arg(long, value_name = "DIR", requires = "work")]
+    #[arg(help_heading = "Writable mount")]
     pub(crate) upper: Option<PathBuf>,
     /// Use this empty directory as overlayfs's work directory, on the file system of --upper; it is created if it is
     /// missing
     #[arg(long, value_name = "DIR", requires = "upper")]
+    #[arg(help_heading = "Writable mount")]
     pub(crate) work: Option<PathBuf>,
-    /// Honour the setuid bits and device nodes of the image (root only)
-    #[arg(long)]
-    pub(crate) suid_dev: bool,
-    /// Serve a FUSE mount with this many threads [default: one for each CPU, from 2 to 8]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
     #[command(flatten)]
     pub(crate) top: TopArguments,
     #[command(flatten)]
     pub(crate) init: InitArguments,
+    /// Mount with this driver; -v logs the choice of `auto`
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    #[arg(help_heading = "Driver")]
+    pub(crate) driver: Driver,
+    /// Let other users access a FUSE mount; unless root mounts, requires user_allow_other in /etc/fuse.conf
+    #[arg(long)]
+    #[arg(help_heading = "Driver")]
+    pub(crate) allow_other: bool,
+    /// Honour the setuid bits and device nodes of the image (root only)
+    #[arg(long)]
+    #[arg(help_heading = "Driver")]
+    pub(crate) suid_dev: bool,
+    /// Serve a FUSE mount with this many threads [default: one for each CPU, from 2 to 8]
+    #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Driver")]
+    pub(crate) threads: Option<usize>,
 }
 
 /// Options of `umount`.

@@ -55,6 +55,12 @@ impl LongOptions {
 /// Replaces `--SWITCH=true` by `--SWITCH`, and removes `--SWITCH=false` together with the same switch before it. The
 /// values are those of [`parse_bool`]; clap reports others. Arguments after `--` stay as they are.
 pub(crate) fn without_values(command: &Command, arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // Most command lines have none, and need no list of all options.
+    let may_be_switch = |argument: &OsString| argument.to_str().is_some_and(|text| text.contains('='));
+    if !arguments.iter().any(may_be_switch) {
+        return arguments;
+    }
     let options = LongOptions::of(command);
     let mut kept: Vec<OsString> = Vec::new();
     let mut arguments = arguments.into_iter();

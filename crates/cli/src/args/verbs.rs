@@ -192,27 +192,42 @@ fn groups(path: &str) -> &'static [Group] {
     verbs.find(|(name, ..)| *name == path).map_or(&[], |(.., groups)| *groups)
 }
 
-/// Gives each command of the program the options of the groups that it uses, and hides the others.
-pub(super) fn with_groups(program: Command) -> Command {
+/// Returns whether a command fetches or copies images. What it has fetched stays in the cache or at the destination, so
+/// that the command continues when it is run again.
+pub(crate) fn fetches_images(path: &str) -> bool {
+    [Platform, Registry, Resources].iter().all(|group| groups(path).contains(group))
+}
+
+/// Gives each command of the program the options of the groups that it uses, and hides the others. Commands that are not
+/// `needed` stay as they are.
+pub(super) fn with_groups(program: Command, needed: impl Fn(&Command) -> bool) -> Command {
     let ids: Vec<Id> = Group::ALL.iter().flat_map(|group| group.ids()).collect();
     let shared: Vec<Arg> =
         program.get_arguments().filter(|argument| ids.contains(argument.get_id())).cloned().collect();
     // clap copies global options to all commands that have no option of the same id. So the hidden ones are accepted
     // everywhere, and `check` refuses them with a reason.
+    let groups = Group::ALL.map(|group| (group, group.ids()));
     program
         .mut_args(|argument| if ids.contains(argument.get_id()) { argument.hide(true) } else { argument })
         .mut_subcommands(|verb| {
             let path = verb.get_name().to_owned();
-            with_options(verb, &path, &shared)
+            if !needed(&verb) {
+                return verb;
+            }
+            with_options(verb, &path, &shared, &groups)
         })
         .help_template(help_template())
 }
 
-fn with_options(mut verb: Command, path: &str, shared: &[Arg]) -> Command {
-    for group in groups(path) {
-        for id in group.ids() {
-            let Some(option) = shared.iter().find(|option| *option.get_id() == id) else { continue };
-            let is_own = verb.get_arguments().any(|own| *own.get_id() == id);
+/// The ids of the options of each group. They are found once, because that takes as long as all else.
+type GroupIds = [(Group, Vec<Id>)];
+
+fn with_options(mut verb: Command, path: &str, shared: &[Arg], all: &GroupIds) -> Command {
+    let used = groups(path);
+    for (group, ids) in used.iter().filter_map(|used| all.iter().find(|(group, _)| group == used)) {
+        for id in ids {
+            let Some(option) = shared.iter().find(|option| option.get_id() == id) else { continue };
+            let is_own = verb.get_arguments().any(|own| own.get_id() == id);
             verb = match is_own {
                 // Global, so that it is accepted before the command, too.
                 true => verb.mut_arg(id, |own| own.global(true)),
@@ -230,7 +245,7 @@ fn with_options(mut verb: Command, path: &str, shared: &[Arg]) -> Command {
     }
     verb.mut_subcommands(|nested| {
         let path = format!("{path} {}", nested.get_name());
-        with_options(nested, &path, shared)
+        with_options(nested, &path, shared, all)
     })
 }
 
@@ -255,18 +270,21 @@ fn help_template() -> String {
 ///
 /// # Errors
 /// The error names the option, and says why the command does not have it.
-pub(super) fn check(program: &Command, matches: &ArgMatches) -> clap::error::Result<()> {
-    let (mut verb, mut path, mut inner) = (program, String::new(), matches);
+pub(super) fn check(matches: &ArgMatches) -> clap::error::Result<()> {
+    let (mut path, mut inner) = (String::new(), matches);
     while let Some((name, next)) = inner.subcommand() {
-        let Some(found) = verb.find_subcommand(name) else { break };
-        (verb, inner) = (found, next);
+        inner = next;
         path = if path.is_empty() { name.to_owned() } else { format!("{path} {name}") };
     }
-    for group in Group::ALL {
+    for group in Group::ALL.into_iter().filter(|group| !groups(&path).contains(group)) {
         for id in group.ids() {
             let is_given = matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-            let is_own = verb.get_arguments().any(|own| *own.get_id() == id);
-            if is_given && !is_own && !is_of_skopeo(&path, &id) {
+            if !is_given || is_of_skopeo(&path, &id) {
+                continue;
+            }
+            let program = super::Arguments::program();
+            let verb = path.split(' ').try_fold(&program, |verb, name| verb.find_subcommand(name));
+            if !verb.is_some_and(|verb| verb.get_arguments().any(|own| *own.get_id() == id)) {
                 let option = program.get_arguments().find(|option| *option.get_id() == id).and_then(Arg::get_long);
                 let option = option.unwrap_or_default();
                 let text = format!("vmroot {path} has no option --{option}: it {}", group.reason());
@@ -283,8 +301,7 @@ fn is_of_skopeo(path: &str, id: &Id) -> bool {
 }
 
 /// Returns an error with the usage of a command.
-fn error(program: &Command, path: &str, text: String) -> clap::Error {
-    let mut program = program.clone();
+fn error(mut program: Command, path: &str, text: String) -> clap::Error {
     program.build();
     let mut verb = &mut program;
     for name in path.split(' ') {
