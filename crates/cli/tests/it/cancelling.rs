@@ -15,12 +15,10 @@ use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::registry::{Fault, Registry, Rule};
 use vmroot_testkit::sample::noise;
 
+use crate::moments::interrupt_at_every_moment;
 use crate::program::{Program, wait_for, wait_until};
 use crate::samples::serve;
 use crate::screen::Terminal;
-
-/// A program handles signals by this time after its start, even on a busy machine.
-const START_TIME: Duration = Duration::from_millis(400);
 
 fn large_layer(seed: u64) -> Layer {
     Layer::new((0..16).map(|number| Entry::file(format!("d/{number}"), noise(seed + number, 1 << 20))))
@@ -52,42 +50,18 @@ fn assert_clean(directory: &Path, about: &str) {
 /// The time that is long enough for a signal to come before the end, on any machine.
 const LONG: Duration = Duration::from_secs(2);
 
-/// Runs a verb repeatedly, with the signal later each time, until it is done before the signal. `results` are the files
-/// that appear only when they are complete.
-fn interrupt_at_every_moment(program: &Program, verb: &[&str], signal: Signal, results: &[&str]) {
-    let work = program.path("work");
-    let (mut interrupted, mut delay) = (0, Duration::from_millis(10));
-    let took = loop {
-        let _ = fs::remove_dir_all(&work);
-        fs::create_dir(&work).unwrap();
-        let mut command = program.command(verb);
-        command.current_dir(&work).stdout(Stdio::null()).stderr(Stdio::piped());
-        let started = Instant::now();
-        let mut child = command.spawn().unwrap();
-        thread::sleep(delay);
-        let _ = kill_process(Pid::from_child(&child), signal);
-        let status = wait_for(&mut child);
-        let about = format!("{verb:?} after {delay:?}");
-        match status.code() {
-            Some(130) => interrupted += 1,
-            // Before the program handles signals.
-            None if delay < START_TIME => {}
-            Some(0) => break started.elapsed(),
-            _ => panic!("{about}: {status}: {:?}", std::io::read_to_string(child.stderr.unwrap())),
-        }
-        assert_clean(&work, &about);
-        assert_clean(&program.cache().join("blobs"), &about);
-        let is_temporary =
-            |path: &&PathBuf| path.strip_prefix(program.cache()).unwrap().to_str().unwrap().contains(".tmp");
-        let left: Vec<_> = files(program.cache()).into_iter().filter(|path| is_temporary(&path)).collect();
-        assert_eq!(left, [] as [PathBuf; 0], "{about}");
+/// Interrupts a verb at every moment. `results` are the files that appear only when they are complete.
+fn interrupt(program: &Program, verb: &[&str], signal: Signal, results: &[&str]) {
+    let check = |work: &Path, about: &str| {
+        assert_clean(work, about);
+        assert_clean(&program.cache().join("blobs"), about);
         for result in results {
             assert!(!work.join(result).exists(), "{about}: {result}");
         }
-        delay = delay.mul_f64(2.0);
     };
+    let moments = interrupt_at_every_moment(program, verb, signal, check);
     // Short work may be done before the first signal.
-    assert!(interrupted > 0 || took < LONG, "{verb:?}: no signal came before the end");
+    assert!(moments.interrupted > 0 || moments.took < LONG, "{verb:?}: no signal came before the end");
 }
 
 #[test]
@@ -101,21 +75,21 @@ fn verbs_of_the_store_can_be_interrupted_at_any_moment() {
     let (tar, archive) = (tar.to_str().unwrap(), archive.to_str().unwrap());
     program.ok(["save", &image, "-o", archive]);
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        interrupt_at_every_moment(&program, &["save", &image, "-o", "out.tar"], signal, &["out.tar"]);
+        interrupt(&program, &["save", &image, "-o", "out.tar"], signal, &["out.tar"]);
     }
     let int = Signal::INT;
     let legacy = ["save", &image, "-o", "out.tar", "--format=docker-archive-v24"];
-    interrupt_at_every_moment(&program, &legacy, int, &["out.tar"]);
-    interrupt_at_every_moment(&program, &["save", &image], int, &[]);
-    interrupt_at_every_moment(&program, &["verify", "--repair", "--offline"], int, &[]);
+    interrupt(&program, &legacy, int, &["out.tar"]);
+    interrupt(&program, &["save", &image], int, &[]);
+    interrupt(&program, &["verify", "--repair", "--offline"], int, &[]);
     let commit = ["commit", &image, tar, "--tag=child:1", "--arch=amd64"];
-    interrupt_at_every_moment(&program, &commit, int, &[]);
+    interrupt(&program, &commit, int, &[]);
     // An image with other layers, so that they are unpacked.
     let other = Program::new();
-    interrupt_at_every_moment(&other, &["load", archive, "--arch=amd64"], int, &[]);
+    interrupt(&other, &["load", archive, "--arch=amd64"], int, &[]);
     assert!(other.ok(["verify"]).ends_with(" 0 damaged\n"));
     other.ok(["rm", &image, "--arch=amd64"]);
-    interrupt_at_every_moment(&other, &["gc"], int, &[]);
+    interrupt(&other, &["gc"], int, &[]);
     assert!(program.ok(["verify"]).ends_with(" 0 damaged\n"));
 }
 
@@ -133,21 +107,21 @@ fn copies_can_be_interrupted_at_any_moment() {
         ("docker-archive:out.tar:a:1", &["out.tar"]),
         ("oci-archive:out.tar:v1", &["out.tar"]),
     ] {
-        interrupt_at_every_moment(&program, &["copy", &source, destination], int, results);
+        interrupt(&program, &["copy", &source, destination], int, results);
         let zstd = ["copy", &source, destination, "--dest-compress-format=zstd", "--dest-force-compress-format"];
         if destination.starts_with("oci:") {
-            interrupt_at_every_moment(&program, &zstd, int, results);
+            interrupt(&program, &zstd, int, results);
         }
     }
     let target = Registry::start();
     let pushed = format!("docker://{}/copied:v1", target.host());
-    interrupt_at_every_moment(&program, &["copy", &source, &pushed], int, &[]);
-    interrupt_at_every_moment(&program, &["copy", &source, "vmroot:copied:v1"], int, &[]);
+    interrupt(&program, &["copy", &source, &pushed], int, &[]);
+    interrupt(&program, &["copy", &source, "vmroot:copied:v1"], int, &[]);
     let (repository, _) = image.rsplit_once(':').unwrap();
     let host = registry.host();
     let place = format!("out/{}/manifest.json", repository.strip_prefix(&format!("{host}/")).unwrap());
     let sync = ["sync", "--src=docker", "--dest=dir", repository, "out"];
-    interrupt_at_every_moment(&program, &sync, int, &[&place]);
+    interrupt(&program, &sync, int, &[&place]);
 }
 
 /// Work that waits for others: a silent registry, a pipe without a writer or a reader, the lock of another process.

@@ -3,20 +3,20 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{CWD, Mode};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use vmroot_testkit::image::ImageBuilder;
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
 use vmroot_testkit::registry::{Auth, Fault, Registry, Rule};
 use vmroot_testkit::sample::noise;
 use vmroot_testkit::skip;
 
+use crate::moments::interrupt_at_every_moment;
 use crate::program::{Program, for_amd64, wait_for, wait_until};
 use crate::samples::serve;
 
@@ -24,8 +24,6 @@ use crate::samples::serve;
 const BYTES: usize = 64 << 20;
 /// The signals that end every command in the same way.
 const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
-/// A program handles signals by this time after its start, even on a busy machine.
-const START_TIME: Duration = Duration::from_millis(200);
 
 fn large_layer(seed: u64) -> Layer {
     Layer::new((0..64).map(|number| Entry::file(format!("d/{number}"), noise(seed + number, BYTES / 64))))
@@ -40,34 +38,11 @@ fn temporary_files(directory: &Path) -> Vec<String> {
     names(directory).into_iter().filter(|name| name.starts_with(".tmp")).collect()
 }
 
-/// Runs a command repeatedly, with the signal later each time, until it is done before the signal. After each signal,
-/// the directory of `out` must be empty. Returns how often the signal came before the end.
-fn interrupt_at_every_moment(program: &Program, verb: &[&str], signal: Signal) -> u32 {
-    let work = program.path("work");
-    let (mut interrupted, mut delay) = (0, Duration::from_millis(4));
-    loop {
-        let _ = fs::remove_dir_all(&work);
-        fs::create_dir(&work).unwrap();
-        let mut command = program.command(verb);
-        let mut child =
-            command.current_dir(&work).process_group(0).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        thread::sleep(delay);
-        // To the whole process group, as a terminal sends Ctrl-C.
-        let _ = kill_process_group(Pid::from_child(&child), signal);
-        let status = wait_for(&mut child);
-        match status.code() {
-            Some(130) => {
-                assert_eq!(names(&work), [] as [String; 0], "{verb:?} after {delay:?}");
-                interrupted += 1;
-            }
-            // Before the program handles signals.
-            None if delay < START_TIME => assert_eq!(names(&work), [] as [String; 0], "{verb:?} after {delay:?}"),
-            Some(0) => return interrupted,
-            _ => panic!("{verb:?} after {delay:?}: {status}: {:?}", std::io::read_to_string(child.stderr.unwrap())),
-        }
-        assert_eq!(temporary_files(program.cache()), [] as [String; 0], "{verb:?} after {delay:?}");
-        delay = delay.mul_f64(2.2);
-    }
+/// Interrupts a command at every moment, after which no file may be there. Returns how often the signal came before the
+/// end.
+fn interrupt(program: &Program, verb: &[&str], signal: Signal) -> u32 {
+    let is_empty = |work: &Path, about: &str| assert_eq!(names(work), [] as [String; 0], "{about}");
+    interrupt_at_every_moment(program, verb, signal, is_empty).interrupted
 }
 
 #[test]
@@ -85,16 +60,15 @@ fn exports_and_checks_can_be_interrupted_at_any_moment() {
     for format in formats.into_iter().filter(|format| *format != "squashfs" || !no_sqfstar) {
         let format = format!("--format={format}");
         for signal in SIGNALS {
-            let times =
-                interrupt_at_every_moment(&program, &["export", &image, "out", &format, "--arch=amd64"], signal);
+            let times = interrupt(&program, &["export", &image, "out", &format, "--arch=amd64"], signal);
             total += times;
         }
     }
     for signal in SIGNALS {
-        total += interrupt_at_every_moment(&program, &["cp", &image, "/", "out", "--arch=amd64"], signal);
-        total += interrupt_at_every_moment(&program, &["verify"], signal);
-        total += interrupt_at_every_moment(&program, &["layer", "index", tar], signal);
-        total += interrupt_at_every_moment(&program, &["layer", "index", tar, "--output=new/er"], signal);
+        total += interrupt(&program, &["cp", &image, "/", "out", "--arch=amd64"], signal);
+        total += interrupt(&program, &["verify"], signal);
+        total += interrupt(&program, &["layer", "index", tar], signal);
+        total += interrupt(&program, &["layer", "index", tar, "--output=new/er"], signal);
     }
     assert!(total > 20, "{total} signals came before the end");
     assert!(program.ok(["verify"]).ends_with(" 0 damaged\n"));

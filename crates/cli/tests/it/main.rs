@@ -1,6 +1,8 @@
 //! Tests of the program through its command line: arguments, output and exit codes.
 
 mod docker_registry;
+mod moments;
+mod mounted;
 mod nobody;
 mod program;
 mod samples;
@@ -19,6 +21,7 @@ mod describing;
 mod devices;
 mod diffing;
 mod erofs;
+mod examples;
 mod exit_codes;
 mod explaining;
 mod exporting;
@@ -62,6 +65,7 @@ mod snapshots;
 mod space;
 mod syncing;
 mod terminal;
+mod typing;
 mod unmounting;
 mod unprivileged_mounts;
 mod userxattr;

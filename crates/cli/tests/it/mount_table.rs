@@ -1,85 +1,49 @@
 //! `mounts`, and the mounts of vmroot in the kernel's table, as root.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use serde_json::{Value, json};
-use vmroot_testkit::registry::Registry;
-use vmroot_testkit::skip;
 
 use crate::erofs;
-use crate::program::Program;
-use crate::samples::{image, serve};
+use crate::mounted::MountTest;
 
-struct TableTest {
-    program: Program,
-    image: String,
-    place: PathBuf,
+/// Mounts an image in the background, and returns what is printed.
+fn mount_image(test: &MountTest, image: &str, more: &[&str]) -> String {
+    let arguments = ["mount", image, test.place.to_str().unwrap(), "--detach"];
+    test.program.ok(arguments.iter().chain(more))
 }
 
-impl TableTest {
-    /// Returns `None` if this user cannot mount.
-    fn new() -> Option<Self> {
-        if skip::needs_root() || !Path::new("/dev/fuse").exists() && skip::because("needs /dev/fuse") {
-            return None;
-        }
-        let registry = Registry::start();
-        let program = Program::new();
-        let image = serve(&registry, &image("amd64"), "v1");
-        program.ok(["pull", &image, "--arch=amd64"]);
-        let place = program.path("the place");
-        fs::create_dir(&place).unwrap();
-        Some(Self { program, image, place })
-    }
-
-    fn mount(&self, image: &str, more: &[&str]) -> String {
-        let arguments = ["mount", image, self.place.to_str().unwrap(), "--detach"];
-        self.program.ok(arguments.iter().chain(more))
-    }
-
-    fn umount(&self) {
-        self.program.ok(["umount", self.place.to_str().unwrap()]);
-    }
-
-    /// Returns the mount on the directory of the test, as another cache sees it too.
-    fn listed(&self) -> Option<Value> {
-        let find = |mounts: Value| {
-            let mounts = mounts.as_array().unwrap().clone();
-            mounts.into_iter().find(|mount| mount["directory"] == self.place.to_str().unwrap())
-        };
-        let found = find(self.program.json(["mounts", "--json"]));
-        let elsewhere = self.program.path("elsewhere");
-        let of_other_cache = self.program.json(["mounts", "--json", "--cache", elsewhere.to_str().unwrap()]);
-        assert_eq!(find(of_other_cache), found);
-        assert!(!elsewhere.exists());
-        let line =
-            self.program.ok(["mounts"]).lines().find(|line| line.starts_with(self.place.to_str().unwrap())).is_some();
-        assert_eq!(line, found.is_some());
-        assert_eq!(self.program.ok(["mounts", "--quiet"]).lines().any(|line| Path::new(line) == self.place), line);
-        found
-    }
-
-    /// Returns the source and type of the mount, as findmnt(8) prints them.
-    fn findmnt(&self) -> String {
-        let mut findmnt = Command::new("findmnt");
-        let output =
-            findmnt.args(["--noheadings", "--output=SOURCE,FSTYPE", "--raw"]).arg(&self.place).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
+/// Returns the mount on the directory of the test, as another cache sees it too.
+fn listed(test: &MountTest) -> Option<Value> {
+    let find = |mounts: Value| {
+        let mounts = mounts.as_array().unwrap().clone();
+        mounts.into_iter().find(|mount| mount["directory"] == test.place.to_str().unwrap())
+    };
+    let found = find(test.program.json(["mounts", "--json"]));
+    let elsewhere = test.program.path("elsewhere");
+    let of_other_cache = test.program.json(["mounts", "--json", "--cache", elsewhere.to_str().unwrap()]);
+    assert_eq!(find(of_other_cache), found);
+    assert!(!elsewhere.exists());
+    let line =
+        test.program.ok(["mounts"]).lines().find(|line| line.starts_with(test.place.to_str().unwrap())).is_some();
+    assert_eq!(line, found.is_some());
+    assert_eq!(test.program.ok(["mounts", "--quiet"]).lines().any(|line| Path::new(line) == test.place), line);
+    found
 }
 
-impl Drop for TableTest {
-    fn drop(&mut self) {
-        // After a failed test: the directory could not be removed while it is mounted.
-        while unmount(&self.place, UnmountFlags::DETACH).is_ok() {}
-    }
+/// Returns the source and type of the mount, as findmnt(8) prints them.
+fn findmnt(test: &MountTest) -> String {
+    let mut findmnt = Command::new("findmnt");
+    let output = findmnt.args(["--noheadings", "--output=SOURCE,FSTYPE", "--raw"]).arg(&test.place).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 #[test]
 fn mounts_are_listed_while_they_exist() {
-    let Some(test) = TableTest::new() else { return };
+    let Some(test) = MountTest::as_root("the place") else { return };
     let id = test.program.json(["inspect", &test.image, "--json", "--arch=amd64"])["id"].clone();
     let [upper, work] = ["upper", "work"].map(|name| test.program.path(name).display().to_string());
     let view = [format!("--upper={upper}"), format!("--work={work}")];
@@ -88,8 +52,8 @@ fn mounts_are_listed_while_they_exist() {
     for driver in ["fuse"].iter().chain(erofs) {
         for more in [&[][..], &view] {
             let option = format!("--driver={driver}");
-            let printed = test.mount(&test.image, &[more, &[&option, "--json"]].concat());
-            let mount = test.listed().unwrap();
+            let printed = mount_image(&test, &test.image, &[more, &[&option, "--json"]].concat());
+            let mount = listed(&test).unwrap();
             assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), mount, "{driver} {more:?}");
             let is_view = !more.is_empty();
             let expected = json!({
@@ -116,14 +80,14 @@ fn mounts_are_listed_while_they_exist() {
             } else {
                 "erofs"
             };
-            assert_eq!(test.findmnt(), format!("vmroot:{} {form}", test.image));
+            assert_eq!(findmnt(&test), format!("vmroot:{} {form}", test.image));
             // By umount(8), which does not know of records.
             if is_view {
                 unmount(&test.place, UnmountFlags::empty()).unwrap()
             } else {
                 test.umount()
             }
-            assert_eq!(test.listed(), None);
+            assert_eq!(listed(&test), None);
             assert!(test.program.ok(["mounts", "--json"]).starts_with('['));
         }
     }
@@ -132,17 +96,17 @@ fn mounts_are_listed_while_they_exist() {
 /// A directory that is not an image of a cache, and names with slashes and dots, which the kernel opens as paths.
 #[test]
 fn sources_name_the_image_as_the_command_line_does() {
-    let Some(test) = TableTest::new() else { return };
+    let Some(test) = MountTest::as_root("the place") else { return };
     let prebaked = test.program.path("a/../prebaked");
     fs::create_dir(test.program.path("a")).unwrap();
     test.program.ok(["export", &test.image, prebaked.to_str().unwrap(), "--format=prebaked", "--arch=amd64"]);
     let name = format!("prebaked:{}", prebaked.display());
     for driver in ["--driver=fuse", "--driver=auto"] {
-        test.mount(&name, &[driver]);
-        let mount = test.listed().unwrap();
+        mount_image(&test, &name, &[driver]);
+        let mount = listed(&test).unwrap();
         assert_eq!((&mount["image"], &mount["platform"]), (&json!(name), &json!("linux/amd64")), "{mount}");
         assert!(mount["id"].is_null() && mount["cache"].is_null(), "{mount}");
-        let source = test.findmnt();
+        let source = findmnt(&test);
         let dots = if source.ends_with("erofs") { "_" } else { ".." };
         assert!(source.starts_with(&format!("vmroot:{}", name.replace("..", dots))), "{source}");
         test.umount();
@@ -152,15 +116,15 @@ fn sources_name_the_image_as_the_command_line_does() {
 /// Mounts of other programs are not listed, nor bind mounts.
 #[test]
 fn other_mounts_are_not_listed() {
-    let Some(test) = TableTest::new() else { return };
+    let Some(test) = MountTest::as_root("the place") else { return };
     mount("vmroot:demo", &test.place, "tmpfs", MountFlags::empty(), None).unwrap();
-    assert_eq!(test.listed(), None);
+    assert_eq!(listed(&test), None);
     unmount(&test.place, UnmountFlags::empty()).unwrap();
     let other = test.program.path("other");
     fs::create_dir(&other).unwrap();
     test.program.ok(["mount", &test.image, other.to_str().unwrap(), "--detach"]);
     mount_bind(&other, &test.place).unwrap();
-    assert_eq!(test.listed(), None);
+    assert_eq!(listed(&test), None);
     unmount(&test.place, UnmountFlags::empty()).unwrap();
     test.program.ok(["umount", other.to_str().unwrap()]);
 }
@@ -168,8 +132,8 @@ fn other_mounts_are_not_listed() {
 /// Without its record, a mount is listed with what the table shows.
 #[test]
 fn mount_without_a_record_is_listed() {
-    let Some(test) = TableTest::new() else { return };
-    test.mount(&test.image, &["--driver=fuse"]);
+    let Some(test) = MountTest::as_root("the place") else { return };
+    mount_image(&test, &test.image, &["--driver=fuse"]);
     let device = {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let place = test.place.to_str().unwrap().replace(' ', "\\040");
@@ -180,7 +144,7 @@ fn mount_without_a_record_is_listed() {
     let suffix = format!("-{device}.json");
     let record = records.into_iter().find(|path| path.to_str().unwrap().ends_with(&suffix)).unwrap();
     fs::write(&record, "{}").unwrap();
-    let mount = test.listed().unwrap();
+    let mount = listed(&test).unwrap();
     assert_eq!((&mount["image"], &mount["driver"]), (&json!(test.image), &json!("fuse")));
     assert!(mount["platform"].is_null() && mount["since"].is_null() && mount["process"].is_null(), "{mount}");
     test.umount();

@@ -1,51 +1,15 @@
 //! The mountpoint of `mount`: `--mkdir`, `--force`, and `umount --rmdir`.
 
 use std::fs;
-use std::path::PathBuf;
 
-use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
-use vmroot_testkit::registry::Registry;
 
-use crate::mounting::cannot_mount;
-use crate::program::{Program, wait_until};
-use crate::samples::{image, serve};
+use crate::mounted::{MountTest, cannot_mount};
+use crate::program::wait_until;
 
-struct PlaceTest {
-    program: Program,
-    image: String,
-    place: PathBuf,
-}
-
-impl PlaceTest {
-    fn new() -> Self {
-        let registry = Registry::start();
-        let program = Program::new();
-        let image = serve(&registry, &image("amd64"), "v1");
-        program.ok(["pull", &image, "--arch=amd64"]);
-        let place = program.path("new/place");
-        Self { program, image, place }
-    }
-
-    fn arguments<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
-        let arguments = ["mount", &self.image, self.place.to_str().unwrap(), "--detach", "--driver=fuse"];
-        arguments.into_iter().chain(more.iter().copied()).collect()
-    }
-
-    fn umount(&self, more: &[&str]) {
-        self.program.ok(["umount", self.place.to_str().unwrap()].iter().chain(more));
-    }
-
-    fn motd(&self) -> String {
-        fs::read_to_string(self.place.join("etc/motd")).unwrap_or_default()
-    }
-}
-
-impl Drop for PlaceTest {
-    fn drop(&mut self) {
-        // After a failed test: the directory could not be removed while it is mounted.
-        while unmount(&self.place, UnmountFlags::DETACH).is_ok() {}
-    }
+/// Returns the arguments of a mount in the background.
+fn arguments<'a>(test: &'a MountTest, more: &[&'a str]) -> Vec<&'a str> {
+    test.arguments(&[&["--detach", "--driver=fuse"], more].concat())
 }
 
 #[test]
@@ -53,20 +17,20 @@ fn missing_mountpoint_is_made_on_request() {
     if cannot_mount() {
         return;
     }
-    let test = PlaceTest::new();
-    let message = test.program.fails(3, test.arguments(&[]));
+    let test = MountTest::without_place("new/place");
+    let message = test.program.fails(3, arguments(&test, &[]));
     assert!(
         message.contains(&test.place.display().to_string()) && message.contains("--mkdir creates the directory"),
         "{message}"
     );
     assert!(!test.place.parent().unwrap().exists());
-    test.program.ok(test.arguments(&["--mkdir"]));
+    test.program.ok(arguments(&test, &["--mkdir"]));
     assert_eq!(test.motd(), "amd64\n");
-    test.umount(&[]);
+    test.umount();
     // As with mount(8), the directory stays. It may exist the next time.
     assert!(test.place.is_dir());
-    test.program.ok(test.arguments(&["--mkdir"]));
-    test.umount(&["--rmdir"]);
+    test.program.ok(arguments(&test, &["--mkdir"]));
+    test.umount_with(&["--rmdir"]);
     assert!(!test.place.exists() && test.place.parent().unwrap().is_dir());
 }
 
@@ -76,7 +40,7 @@ fn failed_mount_removes_its_new_mountpoint() {
     if cannot_mount() {
         return;
     }
-    let test = PlaceTest::new();
+    let test = MountTest::without_place("new/place");
     for (code, arguments) in [
         (3, ["mount", "localhost:1/none", "--pull=never"]),
         (3, ["mount", &test.image, "--layer=/no/layer"]),
@@ -87,7 +51,7 @@ fn failed_mount_removes_its_new_mountpoint() {
     }
     // The parent is a file.
     test.program.file("new", "");
-    let message = test.program.fails(1, test.arguments(&["--mkdir"]));
+    let message = test.program.fails(1, arguments(&test, &["--mkdir"]));
     assert!(message.contains(test.place.to_str().unwrap()), "{message}");
 }
 
@@ -96,24 +60,24 @@ fn files_and_mounts_are_hidden_only_with_force() {
     if cannot_mount() {
         return;
     }
-    let test = PlaceTest::new();
+    let test = MountTest::without_place("new/place");
     let place = test.place.display();
     fs::create_dir_all(&test.place).unwrap();
     fs::write(test.place.join("precious"), "x").unwrap();
-    let message = test.program.fails(1, test.arguments(&[]));
+    let message = test.program.fails(1, arguments(&test, &[]));
     assert!(message.contains(&format!("{place}: not empty; --force mounts over it")), "{message}");
-    test.program.ok(test.arguments(&["--force"]));
+    test.program.ok(arguments(&test, &["--force"]));
     assert_eq!(test.motd(), "amd64\n");
-    let message = test.program.fails(1, test.arguments(&[]));
+    let message = test.program.fails(1, arguments(&test, &[]));
     let expected = format!("{place}: vmroot's mount of {} is mounted there; --force mounts over it", test.image);
     assert!(message.contains(&expected), "{message}");
-    test.program.ok(test.arguments(&["-f"]));
-    test.umount(&[]);
+    test.program.ok(arguments(&test, &["-f"]));
+    test.umount();
     assert_eq!(test.motd(), "amd64\n");
-    test.umount(&[]);
+    test.umount();
     assert_eq!(fs::read_to_string(test.place.join("precious")).unwrap(), "x");
     // The directory is not empty, so it stays, and the mount is gone all the same.
-    test.program.ok(test.arguments(&["--force"]));
+    test.program.ok(arguments(&test, &["--force"]));
     let message = test.program.fails(1, ["umount", "--rmdir", test.place.to_str().unwrap()]);
     assert!(message.contains("unmounted, but not removed: Directory not empty"), "{message}");
     assert!(test.place.join("precious").exists());
@@ -125,8 +89,8 @@ fn dead_mount_is_named() {
     if cannot_mount() {
         return;
     }
-    let test = PlaceTest::new();
-    test.program.ok(test.arguments(&["--mkdir"]));
+    let test = MountTest::without_place("new/place");
+    test.program.ok(arguments(&test, &["--mkdir"]));
     let mounts = test.program.json(["mounts", "--json"]);
     let ours = |mounts: &serde_json::Value| {
         mounts.as_array().unwrap().iter().find(|mount| mount["directory"] == test.place.to_str().unwrap()).cloned()
@@ -139,11 +103,11 @@ fn dead_mount_is_named() {
     let mount = ours(&test.program.json(["mounts", "--json"])).unwrap();
     assert!(mount["served"] == false && mount["process"].is_null(), "{mount}");
     assert!(test.program.ok(["mounts"]).contains(&format!("{pid} (ended)")));
-    let message = test.program.fails(1, test.arguments(&[]));
+    let message = test.program.fails(1, arguments(&test, &[]));
     assert!(message.contains("is mounted there; --force mounts over it"), "{message}");
-    test.program.ok(test.arguments(&["--force"]));
+    test.program.ok(arguments(&test, &["--force"]));
     assert_eq!(test.motd(), "amd64\n");
-    test.umount(&[]);
-    test.umount(&[]);
+    test.umount();
+    test.umount();
     assert!(ours(&test.program.json(["mounts", "--json"])).is_none());
 }

@@ -13,6 +13,8 @@ use vmroot_testkit::registry::{Auth, PlainAnswer, Registry};
 
 use page::{Block, Kind, checkout};
 
+pub(crate) use shell::print_line;
+
 /// The pages whose blocks run, and the least number of their steps.
 const PAGES: [(&str, usize); 6] = [
     ("docs/boot.md", 7),

@@ -14,7 +14,7 @@ use vmroot_testkit::registry::{Auth, Fault, Registry, Rule};
 use vmroot_testkit::skip;
 
 use crate::full_disk::Disk;
-use crate::mounting::cannot_mount;
+use crate::mounted::cannot_mount;
 use crate::program::{Program, wait_for, wait_until};
 use crate::samples::{image, noisy, serve};
 

@@ -129,7 +129,7 @@ fn page_and_output_have_the_same_fields() {
     page.check("export", &samples.json(0, &["export", one, "out.erofs", "--format=erofs-meta", "--arch=amd64"]));
     page.check("cp", &samples.json(0, &["cp", &format!("{one}:/etc/motd"), "copied", "--arch=amd64"]));
     // Mounts, where they are possible.
-    let can_mount = !crate::mounting::cannot_mount();
+    let can_mount = !crate::mounted::cannot_mount();
     if can_mount {
         let place = samples.program.path("place");
         fs::create_dir(&place).unwrap();

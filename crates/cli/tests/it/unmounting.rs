@@ -8,74 +8,27 @@ use std::process::{Command, Stdio};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use rustix::process::{Pid, Signal, getsid, kill_process};
-use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
-use crate::program::{Program, wait_until};
-use crate::samples::{image, serve};
+use crate::mounted::MountTest;
+use crate::program::wait_until;
 
-struct UnmountTest {
-    program: Program,
-    image: String,
-    place: PathBuf,
-}
-
-impl UnmountTest {
-    /// Returns `None` if this user cannot mount.
-    fn new(name: &str) -> Option<Self> {
-        if skip::needs_root() {
-            return None;
-        }
-        if OpenOptions::new().read(true).write(true).open("/dev/fuse").is_err() {
-            skip::because("needs /dev/fuse");
-            return None;
-        }
-        let registry = Registry::start();
-        let program = Program::new();
-        let image = serve(&registry, &image("amd64"), "v1");
-        program.ok(["pull", &image, "--arch=amd64"]);
-        let place = program.path(name);
-        fs::create_dir(&place).unwrap();
-        Some(Self { program, image, place })
-    }
-
-    fn mount(&self, more: &[&str]) {
-        let arguments = ["mount".as_ref(), self.image.as_ref(), self.place.as_os_str(), "--detach".as_ref()];
-        self.program.ok(arguments.into_iter().chain(more.iter().map(AsRef::as_ref)));
-    }
-
-    fn umount(&self) {
-        self.program.ok(["umount".as_ref(), self.place.as_os_str()]);
-    }
-
-    fn is_mounted(&self) -> bool {
-        self.place.join("etc/motd").exists()
-    }
-
-    /// Returns the process that serves the mount.
-    fn server(&self) -> Pid {
-        let is_it = |pid: &u32| {
-            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let has = |word: &[u8]| command.split(|byte| *byte == 0).any(|argument| argument == word);
-            has(b"mount") && has(self.image.as_bytes()) && has(b"--detach")
-        };
-        let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-        let pid = pids.into_iter().find(is_it).expect("a server");
-        Pid::from_raw(pid as i32).unwrap()
-    }
-}
-
-impl Drop for UnmountTest {
-    fn drop(&mut self) {
-        // After a failed test: the directory could not be removed while it is mounted.
-        while unmount(&self.place, UnmountFlags::DETACH).is_ok() {}
-    }
+/// Returns the process that serves the mount.
+fn server(test: &MountTest) -> Pid {
+    let is_it = |pid: &u32| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let has = |word: &[u8]| command.split(|byte| *byte == 0).any(|argument| argument == word);
+        has(b"mount") && has(test.image.as_bytes()) && has(b"--detach")
+    };
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let pid = pids.into_iter().find(is_it).expect("a server");
+    Pid::from_raw(pid as i32).unwrap()
 }
 
 /// Mounts of other programs stay, and the error names them.
 #[test]
 fn mounts_of_other_programs_stay() {
-    let Some(test) = UnmountTest::new("place") else { return };
+    let Some(test) = MountTest::as_root("place") else { return };
     let place = &test.place;
     let [lower, upper, work] = ["lower", "upper", "work"].map(|name| {
         let path = test.program.path(name);
@@ -128,7 +81,7 @@ fn mounts_of_other_programs_stay() {
 /// Bind mounts of a mount of vmroot, or of a directory of it, belong to the program that made them.
 #[test]
 fn bind_mounts_stay() {
-    let Some(test) = UnmountTest::new("place") else { return };
+    let Some(test) = MountTest::as_root("place") else { return };
     let place = &test.place;
     let bind = test.program.path("bind");
     fs::create_dir(&bind).unwrap();
@@ -154,7 +107,7 @@ fn bind_mounts_stay() {
 /// Several mounts of vmroot on one directory are unmounted from the top.
 #[test]
 fn stacked_mounts_are_unmounted_one_by_one() {
-    let Some(test) = UnmountTest::new("place") else { return };
+    let Some(test) = MountTest::as_root("place") else { return };
     test.mount(&["--driver=fuse"]);
     test.mount(&["--driver=auto", "--force"]);
     test.mount(&["--driver=fuse", "--force"]);
@@ -176,7 +129,7 @@ fn stacked_mounts_are_unmounted_one_by_one() {
 
 #[test]
 fn mount_in_use_is_unmounted_only_lazily() {
-    let Some(test) = UnmountTest::new("place") else { return };
+    let Some(test) = MountTest::as_root("place") else { return };
     for driver in ["--driver=fuse", "--driver=auto"] {
         test.mount(&[driver]);
         let mut file = fs::File::open(test.place.join("etc/motd")).unwrap();
@@ -194,7 +147,7 @@ fn mount_in_use_is_unmounted_only_lazily() {
 /// A mount in another mount namespace is not in this one. The error says how to reach it.
 #[test]
 fn mount_of_another_namespace_is_unmounted_there() {
-    let Some(test) = UnmountTest::new("place") else { return };
+    let Some(test) = MountTest::as_root("place") else { return };
     if skip::needs_program("unshare") || skip::needs_program("nsenter") {
         return;
     }
@@ -225,7 +178,7 @@ fn mount_of_another_namespace_is_unmounted_there() {
 /// A namespace that is a copy of this one has a copy of the mount, with another number.
 #[test]
 fn copy_of_a_mount_is_unmounted_in_its_namespace() {
-    let Some(test) = UnmountTest::new("place") else { return };
+    let Some(test) = MountTest::as_root("place") else { return };
     if skip::needs_program("unshare") {
         return;
     }
@@ -247,7 +200,7 @@ fn copy_of_a_mount_is_unmounted_in_its_namespace() {
 #[test]
 fn mounts_are_found_by_every_path() {
     for name in ["a b", "line\nbreak", "back\\slash\\040", "tab\t#", "gr\u{fc}n"] {
-        let Some(test) = UnmountTest::new(name) else { return };
+        let Some(test) = MountTest::as_root(name) else { return };
         for driver in ["--driver=fuse", "--driver=auto"] {
             test.mount(&[driver]);
             test.umount();
@@ -267,7 +220,7 @@ fn mounts_are_found_by_every_path() {
 
 #[test]
 fn writable_view_is_unmounted() {
-    let Some(test) = UnmountTest::new("place") else { return };
+    let Some(test) = MountTest::as_root("place") else { return };
     let [upper, work] = ["upper", "work"].map(|name| {
         let path = test.program.path(name);
         fs::create_dir(&path).unwrap();
@@ -281,9 +234,9 @@ fn writable_view_is_unmounted() {
 /// Reads and stat(2) then fail with ENOTCONN. The mount must be unmounted all the same.
 #[test]
 fn mount_of_a_killed_server_is_unmounted() {
-    let Some(test) = UnmountTest::new("place") else { return };
+    let Some(test) = MountTest::as_root("place") else { return };
     test.mount(&["--driver=fuse"]);
-    kill_process(test.server(), Signal::KILL).unwrap();
+    kill_process(server(&test), Signal::KILL).unwrap();
     wait_until("the end of the connection", || {
         fs::metadata(&test.place).is_err_and(|error| error.raw_os_error() == Some(107))
     });
@@ -294,7 +247,7 @@ fn mount_of_a_killed_server_is_unmounted() {
 /// The end of the caller's session and the removal of its directory do not end the mount.
 #[test]
 fn detached_mount_is_independent_of_its_caller() {
-    let Some(test) = UnmountTest::new("place") else { return };
+    let Some(test) = MountTest::as_root("place") else { return };
     let caller = test.program.path("caller");
     fs::create_dir(&caller).unwrap();
     fs::create_dir(caller.join("relative")).unwrap();
@@ -302,7 +255,7 @@ fn detached_mount_is_independent_of_its_caller() {
     let mut command = test.program.command(["mount", &test.image, "../place", "--detach", "--driver=fuse"]);
     command.env("VMROOT_CACHE", Path::new("..").join(cache));
     assert!(command.current_dir(&caller).status().unwrap().success());
-    let server = test.server();
+    let server = server(&test);
     assert_eq!(getsid(Some(server)).unwrap(), server, "a session of its own");
     let process = PathBuf::from(format!("/proc/{}", server.as_raw_pid()));
     assert_eq!(fs::read_link(process.join("cwd")).unwrap(), Path::new("/"));
@@ -325,7 +278,7 @@ fn detached_mount_is_independent_of_its_caller() {
 /// once.
 #[test]
 fn read_errors_are_in_the_log_of_a_detached_mount() {
-    let Some(test) = UnmountTest::new("place") else { return };
+    let Some(test) = MountTest::as_root("place") else { return };
     let log = test.program.path("mount.log");
     test.mount(&["--driver=fuse", &format!("--log={}", log.display())]);
     let layers = test.program.cache().join("layers/v1");
@@ -352,13 +305,13 @@ fn read_errors_are_in_the_log_of_a_detached_mount() {
 /// Without --log, the log is in the runtime directory, and is removed with the mount if it is empty.
 #[test]
 fn default_log_is_where_the_help_says() {
-    let Some(test) = UnmountTest::new("place") else { return };
+    let Some(test) = MountTest::as_root("place") else { return };
     let runtime = test.program.path("runtime");
     fs::create_dir(&runtime).unwrap();
     let place = test.place.to_str().unwrap();
     let mut command = test.program.command(["mount", &test.image, place, "--detach", "--driver=fuse"]);
     assert!(command.env("XDG_RUNTIME_DIR", &runtime).status().unwrap().success());
-    let log = runtime.join(format!("vmroot/mount-{}.log", test.server().as_raw_pid()));
+    let log = runtime.join(format!("vmroot/mount-{}.log", server(&test).as_raw_pid()));
     assert!(log.exists());
     test.umount();
     wait_until("the end of the log", || !log.exists());

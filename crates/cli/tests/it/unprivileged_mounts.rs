@@ -8,7 +8,7 @@ use std::process::Command;
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
-use crate::mounting::cannot_mount;
+use crate::mounted::cannot_mount;
 use crate::nobody::{NOBODY, Nobody};
 use crate::program::CommandOutput;
 use crate::samples::{image, serve};

@@ -77,7 +77,7 @@ pub(super) fn run_page(name: &str, page: &str) -> usize {
 }
 
 /// Prints a line. The test harness shows it for failed tests, and with --nocapture.
-pub(super) fn print_line(text: &str) {
+pub(crate) fn print_line(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
