@@ -48,7 +48,7 @@ pub(super) fn of_store(error: &image_store::Error, failed: &Failed<'_>) -> Optio
         Error::Ambiguous { .. } => "give one of these, or more digits of the id".to_owned(),
         Error::LeaseExists(id) => format!("`vmroot lease release {id}` ends it; --id names the new one otherwise"),
         Error::Damaged { again, .. } => again.clone(),
-        Error::Blob { .. } => {
+        Error::Blob { reason, .. } if reason.starts_with("is damaged in") => {
             "`vmroot verify --repair` fetches damaged blobs again; without --shared-cache, an image is pulled here".to_owned()
         }
         Error::Shared { directory, .. } => {

@@ -41,7 +41,7 @@ fn lists_of_a_missing_cache_are_empty() {
             assert_no_cache(&program, verb);
         }
         assert_eq!(program.json(["df", "--json"])["blobs"]["files"], 0);
-        program.ok(["df", "--all"]);
+        program.ok(["df", "-v"]);
         assert_no_cache(&program, &["df"]);
     }
 }

@@ -181,7 +181,7 @@ fn mount_in_use_is_unmounted_only_lazily() {
         test.mount(&[driver]);
         let mut file = fs::File::open(test.place.join("etc/motd")).unwrap();
         let message = test.program.fails(1, ["umount".as_ref(), test.place.as_os_str()]);
-        assert!(message.contains("are in use; --lazy unmounts it now"), "{driver}: {message}");
+        assert!(message.contains("--lazy unmounts it now"), "{driver}: {message}");
         assert!(test.is_mounted());
         test.program.ok(["umount".as_ref(), "--lazy".as_ref(), test.place.as_os_str()]);
         assert!(!test.is_mounted());

@@ -82,7 +82,7 @@ fn disk_images() {
     program.file("root.squashfs", [&b"hsqs"[..], &[7; 3000]].concat());
     program.file("image.tar", Layer::new([Entry::file("f", "")]).to_tar(&Encoding::default()));
     program.ok(["load", DEMO.strip_prefix("oci:").unwrap(), "--all-platforms"]);
-    let mut transcript = Transcript::new(&program).replace(DEMO, "oci:demo");
+    let mut transcript = Transcript::new(&program).replace(DEMO, "oci:demo").replace(&DEMO[4..], "demo");
     for file in ["root.erofs", "root.ext4", "root.squashfs"] {
         let tarball = format!("tarball:{file}");
         transcript.run(["load", file]);
