@@ -138,7 +138,7 @@ fn bind_mounts_stay() {
             mount_bind(&source, &bind).unwrap();
             let message = test.program.fails(1, ["umount".as_ref(), bind.as_os_str()]);
             let expected =
-                format!(": not a mount of vmroot, but a bind mount of vmroot's mount on {};", place.display());
+                format!(": not a mount of vmroot, but a bind mount of vmroot's mount on {}\nhint: `umount ", place.display());
             assert!(message.contains(&expected), "{driver}: {message}");
             unmount(&bind, UnmountFlags::empty()).expect("it is still there");
         }
