@@ -137,8 +137,10 @@ fn bind_mounts_stay() {
         for source in [place.clone(), place.join("etc")] {
             mount_bind(&source, &bind).unwrap();
             let message = test.program.fails(1, ["umount".as_ref(), bind.as_os_str()]);
-            let expected =
-                format!(": not a mount of vmroot, but a bind mount of vmroot's mount on {}\nhint: `umount ", place.display());
+            let expected = format!(
+                ": not a mount of vmroot, but a bind mount of vmroot's mount on {}\nhint: `umount ",
+                place.display()
+            );
             assert!(message.contains(&expected), "{driver}: {message}");
             unmount(&bind, UnmountFlags::empty()).expect("it is still there");
         }
