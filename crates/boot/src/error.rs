@@ -40,7 +40,7 @@ pub enum Error {
         kernel: Option<String>,
     },
     /// A directory with modules of several kernels, and a kernel without a readable version.
-    #[error("{}: has modules of several kernels ({}); name the directory of one", path.display(), versions.join(", "))]
+    #[error("{}: has modules of several kernels ({})", path.display(), versions.join(", "))]
     AmbiguousModules {
         /// The directory.
         path: PathBuf,
@@ -132,10 +132,7 @@ pub enum Error {
         available: u64,
     },
     /// More disks than the VMM supports. The form `erofs-meta` uses one disk for each layer.
-    #[error(
-        "{vmm} has room for {limit} disks, not for {disks}: --via erofs-meta takes one for each layer and one more; \
-         --via erofs takes one for all, and so does the VMDK of erofs-meta under QEMU"
-    )]
+    #[error("{vmm} has room for {limit} disks, not for {disks}")]
     TooManyDisks {
         /// The VMM.
         vmm: Vmm,

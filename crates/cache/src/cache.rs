@@ -87,6 +87,26 @@ impl Cache {
         Ok(Self { layout, role: Role::Writer, maps_indexes })
     }
 
+    /// Opens the cache at `directory` as [`Self::open`] does, but creates none: where there is no cache, the result has no
+    /// files, and is not writable.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_existing(directory: impl Into<PathBuf>) -> Result<Self> {
+        let layout = Layout::new(directory);
+        let root = layout.root();
+        let is_other_file = root.exists() && !root.is_dir();
+        match Self::exists(root) || is_other_file {
+            true => Self::open(root),
+            false => Self::reader(layout, Role::Reader),
+        }
+    }
+
+    /// Returns whether there is a cache at `directory`, which may have no files yet.
+    pub fn exists(directory: &Path) -> bool {
+        Layout::new(directory).blobs(Algorithm::Sha256).is_dir()
+    }
+
     /// Opens a cache of somebody else, for reading. The directory need not exist.
     ///
     /// # Errors
@@ -216,6 +236,22 @@ mod tests {
         for directory in cache.layout().directories().iter().map(PathBuf::as_path).chain([root.as_path()]) {
             assert_eq!(fs::metadata(directory).unwrap().permissions().mode() & 0o7777, 0o700, "{directory:?}");
         }
+    }
+
+    #[test]
+    fn no_cache_is_created_for_a_reader() {
+        let parent = tempfile::tempdir().unwrap();
+        for root in [parent.path().join("missing"), parent.path().to_owned()] {
+            let cache = Cache::open_existing(&root).unwrap();
+            assert!(!cache.is_writable() && !Cache::exists(&root));
+            assert!(cache.get(&vmroot_model::Digest::of(b"x")).unwrap().is_none());
+            drop(cache.enter("", &mut crate::wait_forever).unwrap());
+        }
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        Cache::open(parent.path()).unwrap();
+        assert!(Cache::exists(parent.path()) && Cache::open_existing(parent.path()).unwrap().is_writable());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        Cache::open_existing(file.path()).unwrap_err();
     }
 
     #[test]

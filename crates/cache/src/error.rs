@@ -73,7 +73,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file of a lease is damaged, so the files that it keeps are unknown.
-    #[error("lease {}: {reason}; release the lease by its id and create it again", path.display())]
+    #[error("lease {}: {reason}", path.display())]
     Lease {
         /// The file.
         path: PathBuf,

@@ -25,7 +25,7 @@ pub enum Error {
     #[error("{}: a name that begins with .wh. means a deletion in a layer", .0.display())]
     ReservedName(PathBuf),
     /// An entry of an upper directory whose metadata or data is partly in the lower directories.
-    #[error("{}: {what}; changes made on an overlay mounted with {advice} can be exported", path.display())]
+    #[error("{}: {what}", path.display())]
     Unportable {
         /// The entry.
         path: PathBuf,
@@ -36,9 +36,8 @@ pub enum Error {
     },
     /// An upper directory of an overlay whose marks this process may not read. No output was written.
     #[error(
-        "{}: overlayfs marks opaque directories with trusted.overlay.* attributes, which only root can read (CAP_SYS_ADMIN \
-         in the first user namespace); without them, deleted files would come back. Run the command as root. Give \
-         --userxattr if the overlay was mounted with userxattr: then any user can read its marks",
+        "{}: only root can read which directories the overlay hides (trusted.overlay.*), and without that, deleted files \
+         would come back",
         .0.display()
     )]
     UnseenMarks(PathBuf),

@@ -93,7 +93,7 @@ impl Arguments {
             true => clap::ColorChoice::Always,
             false => clap::ColorChoice::Never,
         };
-        verbs::with_groups(Self::command(), needed).color(colour)
+        without_empty_variables(verbs::with_groups(Self::command(), needed)).color(colour)
     }
 
     /// Parses the command line of this process, and returns it with the name of the command. Ends the process after
@@ -124,6 +124,15 @@ impl Arguments {
         let arguments = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut Self::program()))?;
         Ok((arguments, name))
     }
+}
+
+/// Makes empty environment variables count as unset. clap would take them as empty values.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let unset = |argument: clap::Arg| match argument.get_env().is_some_and(environment::is_empty) {
+        true => argument.env(None::<&'static str>),
+        false => argument,
+    };
+    command.mut_args(unset).mut_subcommands(without_empty_variables)
 }
 
 /// The options of every command, and the groups of options that several commands share. [`verbs`] says which command has
@@ -269,7 +278,7 @@ pub(crate) enum Command {
         options: Box<CopyArguments>,
     },
     /// Copy all images of a repository, a directory, a layout or a list, for a mirror
-    #[command(override_usage = "vmroot sync [OPTIONS] --src <TRANSPORT> --dest <TRANSPORT> <SOURCE> <DESTINATION>")]
+    #[command(override_usage = "vmroot sync [OPTIONS] --src <KIND> --dest <KIND> <SOURCE> <DESTINATION>")]
     Sync {
         /// The repository, directory, OCI layout or YAML file
         source: String,

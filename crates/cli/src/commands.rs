@@ -29,13 +29,19 @@ mod verify;
 mod virtiofs;
 mod why;
 
-use crate::args::{Command, Format};
+use vmroot::ImageName;
+
+use crate::args::{Command, Format, LeaseCommand};
 use crate::context::Context;
-use crate::signals;
+use crate::{output, signals};
 
 /// Runs a command. `name` is its name on the command line.
 pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Result<()> {
     let context = &context.with_purpose(&purpose(name, &command));
+    let context = &match creates_cache(context, &command) {
+        true => context.clone(),
+        false => context.without_new_cache(),
+    };
     signals::set_verb(name);
     if !handles_signals(&command) {
         context.cancel_on_interrupt()?;
@@ -96,6 +102,67 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         Command::Registries(command) => registries::registries(context, command),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { directory } => shell::man(&directory),
+    }
+}
+
+/// Returns whether a command creates a missing cache. Reading an image that may be pulled does; a note then names the
+/// directory, if the user has named it: it may be mistyped.
+fn creates_cache(context: &Context, command: &Command) -> bool {
+    match command {
+        Command::Pull { .. }
+        | Command::Load { .. }
+        | Command::Commit { .. }
+        | Command::Copy { .. }
+        | Command::Sync { .. } => true,
+        // These give images of shared caches a name or a lease in this one.
+        Command::Tag(_) | Command::Lease(LeaseCommand::Create { .. }) => !context.shared_caches().is_empty(),
+        // An archive is loaded first.
+        Command::Config { image, .. } => ImageName::is_archive(image) && context.may_ask_registry(image),
+        Command::Inspect { .. }
+        | Command::Save { .. }
+        | Command::Rm { .. }
+        | Command::Untag { .. }
+        | Command::Df { .. }
+        | Command::Tags(_)
+        | Command::Digest(_)
+        | Command::Referrers { .. }
+        | Command::Delete(_) => false,
+        command => {
+            let may_pull = |name: &String| !name.starts_with("prebaked:") && context.may_ask_registry(name);
+            let creates = image_names(command).iter().any(may_pull);
+            if creates && context.names_cache() && !context.has_cache() {
+                output::print_note(&format!("there is no cache in {} yet: it is created", context.cache().display()));
+            }
+            creates
+        }
+    }
+}
+
+/// Returns the names of images on the command line of a command.
+pub(crate) fn image_names(command: &Command) -> Vec<String> {
+    match command {
+        Command::Pull { references: names }
+        | Command::Save { images: names, .. }
+        | Command::Rm { images: names, .. } => names.clone(),
+        Command::Df { images, .. } => images.clone(),
+        Command::Commit { image, .. }
+        | Command::Inspect { image, .. }
+        | Command::Config { image, .. }
+        | Command::Stat { image, .. }
+        | Command::Cat { image, .. }
+        | Command::Readlink { image, .. }
+        | Command::Resolve { image, .. }
+        | Command::Why { image, .. }
+        | Command::History { image, .. }
+        | Command::Mount { image, .. }
+        | Command::Virtiofs { image, .. }
+        | Command::Boot { image, .. } => vec![image.clone()],
+        Command::Ls(arguments) => vec![arguments.image.clone()],
+        Command::Cp(arguments) => cp::image_name(arguments).into_iter().collect(),
+        Command::Diff { old, new, .. } => vec![old.clone(), new.clone()],
+        // Without an image, the first argument is the output.
+        Command::Export { image, out: Some(_), .. } => image.to_str().map(str::to_owned).into_iter().collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use rustix::fs::Access;
+use vmroot::cache::Cache;
 use vmroot::output::Omissions;
 use vmroot::{
     BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Digest, ErrorKind, ExtendedRoot, Fallback, Image,
@@ -14,7 +15,7 @@ use vmroot::{
 
 use crate::args::{Global, Pull, RegistryArguments, RetryArguments};
 use crate::display::Action;
-use crate::exit::UsageError;
+use crate::exit::Advised;
 use crate::paths::check_access;
 use crate::progress::{Requests, StoreProgress};
 use crate::registry_access::RegistryAccess;
@@ -22,7 +23,12 @@ use crate::short_names::ChosenName;
 use crate::transports::Transports;
 use crate::{environment, output, signals};
 
+/// The hint for a directory without a cache.
+pub(crate) const NO_CACHE: &str =
+    "--cache and VMROOT_CACHE name its directory; `vmroot pull` and `vmroot load` make a new cache";
+
 /// The options of the command line and of the library.
+#[derive(Clone)]
 pub(crate) struct Context {
     global: Global,
     options: ClientOptions,
@@ -91,14 +97,41 @@ impl Context {
 
     /// Returns this context with what the command does, for other users of the cache.
     pub(crate) fn with_purpose(&self, purpose: &str) -> Self {
-        let mut other = Self { global: self.global.clone(), options: self.options.clone() };
+        let mut other = self.clone();
         purpose.clone_into(&mut other.options.store.purpose);
         other
     }
 
+    /// Returns this context for a command that reads the cache, and needs none: a mistyped directory is not created.
+    pub(crate) fn without_new_cache(&self) -> Self {
+        let mut other = self.clone();
+        other.options.store.create = false;
+        if other.options.temporary_dir.is_none() && !self.has_cache() {
+            other.options.temporary_dir = Some(environment::temporary_directory());
+        }
+        other
+    }
+
+    /// Returns whether there is a cache.
+    pub(crate) fn has_cache(&self) -> bool {
+        Cache::exists(self.cache())
+    }
+
+    /// Returns whether the user has named the directory of the cache.
+    pub(crate) fn names_cache(&self) -> bool {
+        self.global.cache.is_some()
+    }
+
+    /// Prints a note if there is no cache, for a command whose result is then empty.
+    pub(crate) fn note_missing_cache(&self) {
+        if !self.has_cache() {
+            output::print_note(&format!("there is no cache in {}", self.cache().display()));
+        }
+    }
+
     /// Returns this context with a platform to use if the user has named none.
     pub(crate) fn with_default_platform(&self, platform: Platform) -> Self {
-        let mut other = Self { global: self.global.clone(), options: self.options.clone() };
+        let mut other = self.clone();
         if other.requested_platform().is_none() {
             other.options.platform = Some(platform.clone());
             other.global.platform.platform = Some(platform);
@@ -109,14 +142,14 @@ impl Context {
     /// Returns this context for a guest, whose machine may be of any architecture: the only image of a name is accepted if
     /// the user has named no platform.
     pub(crate) fn for_guest(&self) -> Self {
-        let mut other = Self { global: self.global.clone(), options: self.options.clone() };
+        let mut other = self.clone();
         other.options.fallback = Fallback::Only;
         other
     }
 
     /// Returns this context with the retries of a command.
     pub(crate) fn with_retries(&self, retries: &RetryArguments) -> Self {
-        let mut other = Self { global: self.global.clone(), options: self.options.clone() };
+        let mut other = self.clone();
         if let Some(times) = retries.retry_times {
             other.options.registry.retries = times;
         }
@@ -153,6 +186,18 @@ impl Context {
         self.cancel_on_interrupt()?;
         RegistryAccess::of(&self.global.registry).check()?;
         Ok(Client::new(self.options.clone())?)
+    }
+
+    /// Returns a client of a cache that must exist.
+    pub(crate) fn client_of_cache(&self) -> anyhow::Result<Client> {
+        let client = self.client()?;
+        match self.has_cache() {
+            true => Ok(client),
+            false => {
+                let message = format!("there is no cache in {}", self.cache().display());
+                Err(Advised::not_found(message, NO_CACHE).into())
+            }
+        }
     }
 
     /// Returns the options of the command line for registries.
@@ -286,7 +331,8 @@ impl Context {
 
     fn root_of_prebaked(&self, directory: &Path) -> anyhow::Result<(ContainerFs, RootConfig)> {
         if directory.as_os_str().is_empty() {
-            return Err(UsageError("prebaked: expected the path of a directory".to_owned()).into());
+            let hint = "write prebaked:DIR; `vmroot export IMAGE DIR --format prebaked` makes such a directory";
+            return Err(Advised::usage("prebaked: expected the path of a directory", hint).into());
         }
         let prebaked = match self.requested_platform() {
             Some(platform) => Prebaked::open_for(directory, platform),

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value, json};
 use vmroot::go_template::{Error, JsonStyle, Template, Time, Type, align_columns, to_json};
 
+use crate::exit::Advised;
+
 /// The smallest width of a column of docker's tables, with its padding.
 const MIN_WIDTH: usize = 10;
 /// The number of spaces after the widest cell of a column of docker's tables.
@@ -45,6 +47,34 @@ pub(crate) fn format_rows(
         Ok::<_, Error>(())
     })?;
     Ok(if is_table { align_columns(&text, MIN_WIDTH, PADDING) } else { text })
+}
+
+/// Returns the error of usage for a template of `--format`, in the words of this program: without the names of Go's types.
+pub(crate) fn invalid_template(error: Error) -> Advised {
+    match error {
+        Error::Parse { line, message, .. } => {
+            let at = if line > 1 { format!(" on line {line}") } else { String::new() };
+            let hint = "a template is text with fields in braces, such as '{{.ID}}'; `json` prints all fields";
+            Advised::usage(format!("--format: {message}{at}"), hint)
+        }
+        Error::UnknownField { context, field, known, .. } => {
+            let message = match context.strip_suffix(&format!(".{field}")) {
+                Some("") => format!("--format: there is no field {field}"),
+                Some(outer) => format!("--format: there is no field {field} in {outer}"),
+                None => format!("--format: there is no field {field} in {context}"),
+            };
+            let hint = match known[..] {
+                [] => "the value has no fields; `json` prints all fields".to_owned(),
+                _ => format!("the fields are {}", known.join(", ")),
+            };
+            Advised::usage(message, hint)
+        }
+        Error::Execute { context, message, .. } => Advised::usage(
+            format!("--format: {context}: {message}"),
+            "`json` in place of the template prints all fields",
+        ),
+        error => Advised::usage(format!("--format: {error}"), "use a shorter template"),
+    }
 }
 
 /// Returns whether a template is `{{json .}}`. Docker's rows serialise themselves, and escape `<`, `>` and `&`, which the

@@ -1,21 +1,28 @@
 //! Reading environment variables, except for those of options, which clap reads, and the mark of a detached mount.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use rustix::fs::Access;
 use vmroot::registry::AuthVariable;
 use vmroot::transport::StorageUser;
 use vmroot::{Locations, Platform, Proxies};
 
 use crate::args::RegistryArguments;
+use crate::exit::Advised;
 use crate::paths;
 
 /// Returns the default directory of the cache: `$XDG_CACHE_HOME/vmroot`, or `~/.cache/vmroot`.
 pub(crate) fn cache_directory() -> anyhow::Result<PathBuf> {
     let cache = directory_variable("XDG_CACHE_HOME").or_else(|| Some(directory_variable("HOME")?.join(".cache")));
-    Ok(cache.context("no directory for the cache: set --cache, VMROOT_CACHE, XDG_CACHE_HOME or HOME")?.join("vmroot"))
+    let missing = || Advised::usage("no directory for the cache", "set --cache, VMROOT_CACHE, XDG_CACHE_HOME or HOME");
+    Ok(cache.ok_or_else(missing)?.join("vmroot"))
+}
+
+/// Returns whether a variable is set, and empty.
+pub(crate) fn is_empty(name: &OsStr) -> bool {
+    env::var_os(name).is_some_and(|value| value.is_empty())
 }
 
 /// Returns the position of the word that a shell completes, which most shells name.

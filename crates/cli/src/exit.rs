@@ -1,5 +1,5 @@
 //! Exit codes: 0 success, 1 other errors, 2 usage, 3 not found, 4 authentication, 5 integrity, 6 a limit,
-//! 124 timeout of a guest or of `--command-timeout`, 130 cancelled.
+//! 124 timeout of a guest or of `--command-timeout`, 130 cancelled, 141 closed standard output.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,9 @@ use vmroot::{ErrorKind, Limit};
 use crate::failure::Failure;
 use crate::remedy::{self, Failed};
 use crate::{output, signals};
+
+/// The exit code of a stream whose reader closed standard output: that of a program that SIGPIPE ended, in a shell.
+const BROKEN_PIPE: u8 = 141;
 
 /// An error of usage that clap does not detect. Clap exits with the same code for its own.
 #[derive(Debug)]
@@ -20,6 +23,39 @@ impl std::fmt::Display for UsageError {
 }
 
 impl std::error::Error for UsageError {}
+
+/// An error that the program itself finds, with the next step of the user.
+#[derive(Debug)]
+pub(crate) struct Advised {
+    kind: ErrorKind,
+    message: String,
+    hint: String,
+}
+
+impl Advised {
+    /// Returns an error with exit code 1.
+    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Other, message: message.into(), hint: hint.into() }
+    }
+
+    /// Returns an error of usage.
+    pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Usage, ..Self::new(message, hint) }
+    }
+
+    /// Returns the error for something that does not exist.
+    pub(crate) fn not_found(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::NotFound, ..Self::new(message, hint) }
+    }
+}
+
+impl std::fmt::Display for Advised {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Advised {}
 
 /// A file on the command line that is longer than the program accepts.
 #[derive(Debug)]
@@ -67,9 +103,20 @@ pub(crate) fn exit_code(result: anyhow::Result<()>, failed: &Failed<'_>) -> Exit
     if error.chain().filter_map(|cause| cause.downcast_ref()).any(output::is_closed_by_reader) {
         return ExitCode::SUCCESS;
     }
+    // As other programs, which the signal SIGPIPE ends.
+    if is_broken_pipe(&error) && output::is_stdout_closed() && !signals::was_signalled() {
+        return ExitCode::from(BROKEN_PIPE);
+    }
     let failure = failure(&error, failed);
     failure.print();
     ExitCode::from(failure.exit_code)
+}
+
+/// Returns whether an error is that of a pipe whose reader has closed it.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let causes = remedy::causes(error);
+    let mut causes = causes.iter().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Returns the report of an error.
@@ -90,6 +137,9 @@ fn failure(error: &anyhow::Error, failed: &Failed<'_>) -> Failure {
         });
     } else if error.is::<LoginFailed>() && kind == ErrorKind::Authentication {
         failure.hint = Some("some registries take an access token in place of the password".to_owned());
+    } else if let Some(advised) = error.chain().find_map(|cause| cause.downcast_ref::<Advised>()) {
+        failure.option = if kind == ErrorKind::Usage { option_of(&advised.message) } else { None };
+        failure.hint = Some(advised.hint.clone());
     } else if let Some(usage) = error.chain().find_map(|cause| cause.downcast_ref::<UsageError>()) {
         failure.option = option_of(&usage.0);
         failure.hint = Some(format!("`vmroot {} --help` describes the arguments", failed.verb));
@@ -132,6 +182,9 @@ fn kind(error: &anyhow::Error) -> ErrorKind {
         if cause.is::<UsageError>() {
             return ErrorKind::Usage;
         }
+        if let Some(advised) = cause.downcast_ref::<Advised>() {
+            return advised.kind;
+        }
         if cause.is::<TooLong>() {
             return ErrorKind::Limit;
         }
@@ -170,7 +223,7 @@ fn option_of(text: &str) -> Option<String> {
 
 /// Prints the error of one of several operands of a command, and returns the exit code for it.
 pub(crate) fn report_operand(error: &anyhow::Error, verb: &str) -> u8 {
-    let failure = failure(error, &Failed { verb, context: None });
+    let failure = failure(error, &Failed { verb, context: None, images: &[] });
     failure.print();
     failure.exit_code
 }

@@ -44,7 +44,10 @@ fn main() -> ExitCode {
     let (arguments, name) = Arguments::of_process();
     let global = match arguments.global.with_skopeo() {
         Ok(global) => global,
-        Err(text) => return exit::exit_code(Err(exit::UsageError(text).into()), &failed(&name, None)),
+        Err(text) => {
+            let failed = Failed { verb: &name, context: None, images: &[] };
+            return exit::exit_code(Err(exit::UsageError(text).into()), &failed);
+        }
     };
     display::start(global.progress, global.quiet);
     log::start(global.verbose, global.quiet);
@@ -54,16 +57,14 @@ fn main() -> ExitCode {
     if let Some(time) = global.command_timeout.filter(|time| !time.is_zero()) {
         signals::cancel_after(time);
     }
+    let images = commands::image_names(&arguments.command);
+    let failed = |context| Failed { verb: &name, context, images: &images };
     match Context::new(&global) {
         Ok(context) => {
             let result = commands::run(&context, &name, arguments.command);
             display::close();
-            exit::exit_code(result, &failed(&name, Some(&context)))
+            exit::exit_code(result, &failed(Some(&context)))
         }
-        Err(error) => exit::exit_code(Err(error), &failed(&name, None)),
+        Err(error) => exit::exit_code(Err(error), &failed(None)),
     }
-}
-
-fn failed<'a>(verb: &'a str, context: Option<&'a Context>) -> Failed<'a> {
-    Failed { verb, context }
 }

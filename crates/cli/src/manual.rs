@@ -24,7 +24,7 @@ const COMMANDS: &str = "1";
 const TRANSPORTS: &str = include_str!("manual/transports.roff");
 
 /// The exit codes and their causes.
-const EXIT_CODES: [(&str, &str); 9] = [
+const EXIT_CODES: [(&str, &str); 10] = [
     ("0", "Success."),
     ("1", "Any other error."),
     ("2", "Invalid usage: an option, or a name, a digest or a platform that is malformed."),
@@ -34,6 +34,11 @@ const EXIT_CODES: [(&str, &str); 9] = [
     ("6", "A limit was exceeded. The error names the option that raises it."),
     ("124", "A time limit ended the command: --command-timeout, or --timeout of vmroot boot."),
     ("130", "Ended by SIGINT, SIGTERM or SIGHUP."),
+    (
+        "141",
+        "The reader of standard output closed it before all of an archive or an export was written, without a message. For \
+         lists and texts, this is no error.",
+    ),
 ];
 
 /// Writes a page for each command, and the page on transports, to a directory, which is created if it is missing.

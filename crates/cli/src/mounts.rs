@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use vmroot::kernel_mount::MountAt;
-use vmroot::model::rfc3339;
 
 use crate::context::Context;
+use crate::times;
 pub(crate) use process::ServingProcess;
 pub(crate) use record::{MountRecord, Records};
 
@@ -81,7 +81,7 @@ impl VmrootMount {
 
     /// Returns the time of the mount.
     pub(crate) fn since(&self) -> Option<String> {
-        Some(rfc3339(self.record.as_ref()?.since))
+        times::rfc3339_of(self.record.as_ref()?.since)
     }
 
     /// Returns the object of `mounts --json` and `mount --json`.

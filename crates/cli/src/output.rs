@@ -7,10 +7,11 @@ use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vmroot::output::Omissions;
 
 use crate::display::{self, Hidden, Message};
-use crate::exit::UsageError;
+use crate::exit::Advised;
 pub(crate) use crate::human::format_bytes;
 use crate::printable::{LineBreaks, escape, escape_json};
 
@@ -64,16 +65,24 @@ fn mark_closed_by_reader(error: io::Error) -> io::Error {
     }
 }
 
-/// Returns whether an error means that the reader of [`Stdout`] has closed it. Exports do not write through [`Stdout`],
-/// so a closed pipe stays an error for them: the export is incomplete.
+/// Returns whether an error means that the reader of [`Stdout`] has closed it. Archives and exports do not write through
+/// [`Stdout`], so a closed pipe is a failure for them: what they wrote is incomplete.
 pub(crate) fn is_closed_by_reader(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<ClosedByReader>())
 }
 
+/// Returns whether standard output is a pipe or a socket that has no reader any more.
+pub(crate) fn is_stdout_closed() -> bool {
+    let stdout = io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+}
+
 /// Fails if standard output is a terminal, which shows `what` as nonsense. `remedy` says what to do.
-pub(crate) fn refuse_terminal(what: &str, remedy: &str) -> Result<(), UsageError> {
+pub(crate) fn refuse_terminal(what: &str, remedy: &str) -> Result<(), Advised> {
     match io::stdout().is_terminal() {
-        true => Err(UsageError(format!("{what} does not go to a terminal; {remedy}"))),
+        true => Err(Advised::usage(format!("{what} does not go to a terminal"), remedy)),
         false => Ok(()),
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
+use crate::exit::Advised;
 use crate::signals::CleanupGuard;
 
 /// Fails if no file can be written at `path`.
@@ -43,7 +44,8 @@ pub(crate) fn check_new(path: &Path) -> anyhow::Result<()> {
         Ok(target) if target.is_file() => "a file",
         _ => "a disk",
     };
-    Err(anyhow::anyhow!("{}: {what} of this name exists; --force replaces its contents", path.display()))
+    let message = format!("{}: {what} of this name exists", path.display());
+    Err(Advised::new(message, "--force replaces its contents").into())
 }
 
 /// Returns whether `path` is a directory with entries.

@@ -1,9 +1,12 @@
 //! Hints that say what to do about an error, found by the types of its causes.
 
+mod changes;
+mod copies;
 mod files;
 mod guests;
 mod images;
 mod names;
+mod paths;
 mod registries;
 
 use std::error::Error as StdError;
@@ -32,6 +35,8 @@ pub(crate) struct Failed<'a> {
     pub(crate) verb: &'a str,
     /// Its context, unless the options are wrong.
     pub(crate) context: Option<&'a Context>,
+    /// The names of images on its command line.
+    pub(crate) images: &'a [String],
 }
 
 impl Failed<'_> {
@@ -72,16 +77,25 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
         let cause = *cause;
         None.or_else(|| registries::remedy(cause.downcast_ref()?, failed))
             .or_else(|| images::of_store(cause.downcast_ref()?, failed))
-            .or_else(|| images::of_transport(cause.downcast_ref()?))
+            .or_else(|| images::of_transport(cause.downcast_ref()?, failed))
             .or_else(|| names::remedy(cause.downcast_ref()?))
             .or_else(|| files::of_cache(cause.downcast_ref()?))
             .or_else(|| files::of_squashfs(cause.downcast_ref()?, failed))
+            .or_else(|| copies::of_copy(cause.downcast_ref()?))
+            .or_else(|| copies::of_compression(cause.downcast_ref()?))
+            .or_else(|| changes::remedy(cause.downcast_ref()?))
+            .or_else(|| files::of_configuration(cause.downcast_ref()?))
+            .or_else(|| files::of_root(cause.downcast_ref()?))
             .or_else(|| guests::remedy(cause.downcast_ref()?))
+            .or_else(|| guests::of_init(cause.downcast_ref()?))
             .or_else(|| cause.is::<NoKernel>().then(|| KERNEL.to_owned()))
             .or_else(|| files::of_layer(cause.downcast_ref()?))
             .or_else(|| files::of_fuse(cause.downcast_ref()?, failed))
             .or_else(|| files::of_kernel_mount(cause.downcast_ref()?))
     };
+    if let Some(hint) = paths::of_operand(causes, failed) {
+        return Some(hint);
+    }
     let of_system = |cause: &Cause<'_>| files::of_system(cause.downcast_ref()?, failed);
     let found = causes.iter().find_map(of_cause).or_else(|| causes.iter().find_map(of_system));
     found.or_else(|| files::of_kind(kind, failed))

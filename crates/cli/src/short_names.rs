@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use vmroot::config_files::is_short;
 use vmroot::{Cancel, Client, ImageName, Reference, is_id};
 
+use crate::exit::Advised;
 use crate::{output, prompt};
 
 /// A name that is not ambiguous.
@@ -50,7 +51,10 @@ fn choose<'a>(candidates: &'a [Reference], cancel: &Cancel) -> anyhow::Result<&'
     let mut question = numbered.collect::<String>();
     loop {
         question += &format!("Select an image [1-{}]: ", candidates.len());
-        let Some(line) = prompt::ask(&question, cancel)? else { anyhow::bail!("no image was selected") };
+        let Some(line) = prompt::ask(&question, cancel)? else {
+            let hint = "give the name with its registry, as in docker.io/library/alpine";
+            return Err(Advised::new("no image was selected", hint).into());
+        };
         question.clear();
         let number: Option<usize> = line.trim().parse().ok();
         if let Some(candidate) = number.and_then(|number| candidates.get(number.checked_sub(1)?)) {

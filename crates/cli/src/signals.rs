@@ -128,7 +128,7 @@ fn failure() -> Failure {
         return Failure::new(ErrorKind::TimedOut, TIMED_OUT_MESSAGE, TIMEOUT);
     }
     let verb = VERB.get().map_or("", String::as_str);
-    let hint = remedy::remedy(&[], ErrorKind::Cancelled, &Failed { verb, context: None });
+    let hint = remedy::remedy(&[], ErrorKind::Cancelled, &Failed { verb, context: None, images: &[] });
     Failure { hint, ..Failure::new(ErrorKind::Cancelled, "cancelled", CANCELLED) }
 }
 

@@ -182,13 +182,14 @@ impl ClapError<'_> {
                 _ => format!("{argument} are missing"),
             },
             ClapErrorKind::InvalidValue if value.is_empty() => format!("{argument} needs a value"),
-            ClapErrorKind::InvalidValue => format!("{argument}: invalid value `{value}`"),
+            ClapErrorKind::InvalidValue => format!("{argument}{}: invalid value `{value}`", self.variable()),
             ClapErrorKind::ValueValidation => {
                 let reason = std::error::Error::source(self.error).map(ToString::to_string).unwrap_or_default();
                 let reason = reason_of_number(&reason).unwrap_or(reason);
+                let of = self.variable();
                 match reason.contains(&value) {
-                    true => format!("{argument}: {reason}"),
-                    false => format!("{argument}: invalid value `{value}`: {reason}"),
+                    true => format!("{argument}{of}: {reason}"),
+                    false => format!("{argument}{of}: invalid value `{value}`: {reason}"),
                 }
             }
             ClapErrorKind::ArgumentConflict => match self.text(ContextKind::PriorArg) {
@@ -218,6 +219,22 @@ impl ClapError<'_> {
         let argument = self.texts(ContextKind::InvalidArg).into_iter().next().unwrap_or_else(|| self.own_text());
         let option = argument.split([' ', '=', ':', ',']).find(|word| word.starts_with('-'))?;
         Some(option.to_owned())
+    }
+
+    /// Returns the environment variable that gave the option its value, for the message. Empty if the command line did.
+    fn variable(&self) -> String {
+        let named = self.option().unwrap_or_default();
+        let is_named = |option: &clap::Arg| option.get_long().is_some_and(|long| format!("--{long}") == named);
+        let on_command_line = self
+            .words
+            .iter()
+            .filter_map(|word| word.to_str())
+            .any(|word| word.strip_prefix(&*named).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')));
+        let variable = self.command.get_arguments().find(|option| is_named(option)).and_then(clap::Arg::get_env);
+        match variable {
+            Some(name) if !on_command_line && std::env::var_os(name).is_some() => format!(" (from {})", name.display()),
+            _ => String::new(),
+        }
     }
 
     /// Returns whether arguments are missing or too many, so that the usage shows what is wrong.

@@ -101,9 +101,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// The plain bytes cannot be a layer of the form zstd:chunked.
-    #[error(
-        "the tar entry near byte {offset} of the layer cannot be written as zstd:chunked: {reason}; use zstd instead"
-    )]
+    #[error("the tar entry near byte {offset} of the layer cannot be written as zstd:chunked: {reason}")]
     NotChunked {
         /// The offset in the tar, near the entry.
         offset: u64,

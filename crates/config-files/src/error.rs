@@ -93,6 +93,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Name(error) => error.kind_of_argument(),
+            Self::NotLoggedIn { .. } => ErrorKind::NotFound,
             Self::Ambiguous { .. } | Self::Key { .. } | Self::Options(_) => ErrorKind::Usage,
             Self::Credentials(error) => error.kind(),
             Self::Io { source, .. } => ErrorKind::of_named_file(source),

@@ -66,7 +66,7 @@ pub enum Error {
         limit: u64,
     },
     /// A contents file that is missing, has a wrong length, or cannot be read.
-    #[error("{path}{hint}", path = path.display(), hint = shared_hint(shared.as_deref()))]
+    #[error("{path}{of}", path = path.display(), of = of_shared(shared.as_deref()))]
     Contents {
         /// The file.
         path: PathBuf,
@@ -93,12 +93,9 @@ fn prefix(path: &BString) -> String {
     if path.is_empty() { String::new() } else { format!("{path:?}: ") }
 }
 
-/// Returns what to do about an unreadable file of a shared cache.
-fn shared_hint(shared: Option<&Path>) -> String {
-    shared.map_or_else(String::new, |directory| {
-        let directory = directory.display();
-        format!(" (of the shared cache {directory}: make it readable, or try again without it to fetch the image)")
-    })
+/// Returns the shared cache that a file is in, after its path.
+fn of_shared(shared: Option<&Path>) -> String {
+    shared.map_or_else(String::new, |directory| format!(" (of the shared cache {})", directory.display()))
 }
 
 impl Error {
@@ -108,7 +105,7 @@ impl Error {
             Self::NotFound(_) | Self::NotADirectory(_) | Self::NoSuchUser(_) | Self::NoSuchGroup(_) => {
                 ErrorKind::NotFound
             }
-            Self::TooManyLinks(_) | Self::DatabaseTooLarge { .. } | Self::FileTooLarge { .. } => ErrorKind::Limit,
+            Self::DatabaseTooLarge { .. } | Self::FileTooLarge { .. } => ErrorKind::Limit,
             Self::Contents { .. } | Self::Index(_) => ErrorKind::Integrity,
             Self::File { source, .. } => source.kind(),
             _ => ErrorKind::Other,

@@ -233,7 +233,7 @@ impl Job<'_> {
     pub(crate) fn destination_error(&self, error: vmroot_transport::Error) -> Error {
         self.cancelled().unwrap_or_else(|| match error {
             vmroot_transport::Error::Refused { place, media_type, reason } => {
-                Error::Refused { place, media_type, reason }
+                Error::Refused { place, media_type, reason, remedy: None }
             }
             error => Error::Destination { place: self.destination.name(), source: Box::new(error) },
         })

@@ -37,6 +37,8 @@ pub enum Error {
         media_type: String,
         /// The reason.
         reason: String,
+        /// What the caller can do, if this crate knows it.
+        remedy: Option<&'static str>,
     },
     /// A blob cannot be copied.
     #[error("cannot copy blob {digest} from {from} to {to}")]

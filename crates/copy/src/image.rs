@@ -15,6 +15,9 @@ use crate::copier::{Copied, Job};
 use crate::ledger::{Key, lock};
 use crate::{Error, Result, plan};
 
+/// The remedy if the destination's transport cannot hold the image.
+const OTHER_TRANSPORT: &str = "copy to another transport";
+
 impl Job<'_> {
     /// Returns whether the manifests must stay as they are.
     pub(crate) fn is_fixed(&self, place: ManifestPlace) -> bool {
@@ -81,19 +84,24 @@ impl Job<'_> {
         }
     }
 
+    /// Returns the error for a manifest that the destination does not take.
+    pub(crate) fn refused(&self, media_type: &MediaType, reason: String, remedy: Option<&'static str>) -> Error {
+        let (place, media_type) = (self.destination.name(), media_type.to_string());
+        self.cancelled().unwrap_or(Error::Refused { place, media_type, reason, remedy })
+    }
+
     fn no_format(&self, manifest: &Manifest, place: ManifestPlace) -> Error {
         let types = self.destination.accepts().documents;
         let types: Vec<&str> = types.iter().map(MediaType::as_str).collect();
-        let remedy = match self.options().format {
-            _ if !manifest.is_image() => "only OCI manifests describe artifacts; choose another transport",
-            _ if self.is_fixed(place) => "the image would have to change; choose another transport",
-            _ if plan::needs_oci(self.options()) => plan::ZSTD_NEEDS_OCI,
-            Some(_) => "leave out --format, or choose another transport",
-            None => "choose another transport",
+        let (why, remedy) = match self.options().format {
+            _ if !manifest.is_image() => (", and only OCI manifests describe artifacts", OTHER_TRANSPORT),
+            _ if self.is_fixed(place) => (", and the image would have to change", OTHER_TRANSPORT),
+            _ if plan::needs_oci(self.options()) => (plan::ZSTD_NEEDS_OCI.0, plan::ZSTD_NEEDS_OCI.1),
+            Some(_) => ("", "leave out --format, or copy to another transport"),
+            None => ("", OTHER_TRANSPORT),
         };
-        let (place, media_type) = (self.destination.name(), manifest.media_type().to_string());
-        let reason = format!("it holds {} only; {remedy}", types.join(", "));
-        self.destination_error(vmroot_transport::Error::Refused { place, media_type, reason })
+        let reason = format!("it holds {} only{why}", types.join(", "));
+        self.refused(manifest.media_type(), reason, Some(remedy))
     }
 
     fn read_config(&self, manifest: &Manifest) -> Result<Arc<Vec<u8>>> {

@@ -132,12 +132,11 @@ impl Job<'_> {
             false => accepts.accepts(&media_type),
         };
         wanted.into_iter().find(|it| is_taken(it.media_type())).ok_or_else(|| {
-            let (place, media_type) = (self.destination.name(), index.media_type().to_string());
-            let reason = match self.options().format {
-                Some(ManifestFormat::Schema1) => "schema 1 has no lists; choose an image with --platform",
-                _ => "it holds single images; choose one with --platform, or without --all",
+            let (reason, remedy) = match self.options().format {
+                Some(ManifestFormat::Schema1) => ("schema 1 has no lists", "choose an image with --platform"),
+                _ => ("it holds single images", "choose an image with --platform, or leave out --all"),
             };
-            self.destination_error(vmroot_transport::Error::Refused { place, media_type, reason: reason.to_owned() })
+            self.refused(index.media_type(), reason.to_owned(), Some(remedy))
         })
     }
 

@@ -10,9 +10,9 @@ use crate::CopyOptions;
 /// The annotation of the layers that have a table of contents (containers/storage, pkg/chunked).
 const CHUNKED: &str = "io.github.containers.zstd-chunked.manifest-checksum";
 
-/// The reason for which an image with zstd has no format.
-pub(crate) const ZSTD_NEEDS_OCI: &str =
-    "only OCI manifests have layers with zstd; choose gzip, another format, or another transport";
+/// The reason for which an image with zstd has no format, after another one, and the remedy.
+pub(crate) const ZSTD_NEEDS_OCI: (&str, &str) =
+    (", and only OCI manifests have layers with zstd", "choose gzip, another --format, or copy to another transport");
 
 /// Returns the formats to try for a manifest, the best first. Empty if the destination takes none.
 ///

@@ -12,7 +12,7 @@ use vmroot_transport::{BlobRole, ManifestPlace, NewBlob};
 use crate::blobs::Task;
 use crate::copier::{Copied, Job};
 use crate::image::{is_conversion, is_refusal, written};
-use crate::{Error, Result, plan};
+use crate::{Result, plan};
 
 impl Job<'_> {
     /// Copies an image, in the first format that the destination takes.
@@ -47,12 +47,11 @@ impl Job<'_> {
             }
         }
         Err(first.unwrap_or_else(|| {
-            let (place, media_type) = (self.destination.name(), image.media_type().to_string());
-            let reason = match plan::needs_oci(self.options()) {
-                true => plan::ZSTD_NEEDS_OCI,
-                false => "it takes no form of the image",
+            let (why, remedy) = match plan::needs_oci(self.options()) {
+                true => (plan::ZSTD_NEEDS_OCI.0, Some(plan::ZSTD_NEEDS_OCI.1)),
+                false => ("", None),
             };
-            Error::Refused { place, media_type, reason: reason.to_owned() }
+            self.refused(&image.media_type(), format!("it takes no form of the image{why}"), remedy)
         }))
     }
 

@@ -16,7 +16,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// The target directory is not empty. No output was written.
-    #[error("{}: not empty; a root is exported to a new or an empty directory", .0.display())]
+    #[error("{}: not empty", .0.display())]
     TargetNotEmpty(PathBuf),
     /// A file or another entry that is not a directory was to be written where a directory is.
     #[error("{}: is a directory, and a file does not replace a directory", .0.display())]
@@ -61,7 +61,7 @@ pub enum Error {
         actual: Digest,
     },
     /// The program that writes the format is not installed.
-    #[error("the program {program} is missing: install {package}")]
+    #[error("the program {program} is missing")]
     MissingProgram {
         /// The program's name.
         program: &'static str,

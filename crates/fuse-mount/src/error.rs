@@ -34,7 +34,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The helper that mounts for users other than root is not installed.
-    #[error("only root may mount without fusermount3, which is not installed (package fuse3)")]
+    #[error("only root may mount without fusermount3, which is not installed")]
     NoHelper,
     /// `fusermount3` failed.
     #[error("cannot mount on {path}: {refusal}", path = path.display())]

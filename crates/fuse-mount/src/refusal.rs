@@ -61,8 +61,8 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Self::NotWritable => "this user may not write to the directory",
             Self::NotOwner => "this user does not own the directory, which is in one like /tmp",
-            Self::AllowOther => "access by other users requires the line user_allow_other in /etc/fuse.conf",
-            Self::TooMany => "this user has as many FUSE mounts as mount_max in /etc/fuse.conf allows",
+            Self::AllowOther => "/etc/fuse.conf does not let users give access to other users",
+            Self::TooMany => "this user has as many FUSE mounts as /etc/fuse.conf allows",
             Self::FileSystem => "users may not mount over the file system of this directory",
             Self::Device => "/dev/fuse is missing or cannot be opened",
             Self::NotPermitted => "the kernel does not permit FUSE mounts here, as in many containers",

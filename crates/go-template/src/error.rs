@@ -34,6 +34,28 @@ pub enum Error {
         /// The reason.
         message: String,
     },
+    /// The template names a field that the value does not have.
+    #[error(
+        "template: {name}:{line}:{column}: executing {executing:?} at <{context}>: can't evaluate field {field} in type {of}"
+    )]
+    UnknownField {
+        /// The name of the template that was parsed.
+        name: String,
+        /// The line in the template, counting from 1.
+        line: usize,
+        /// The offset in the line in bytes, counting from 0.
+        column: usize,
+        /// The name of the template or of the `define` that was executing.
+        executing: String,
+        /// The part of the template that failed.
+        context: String,
+        /// The name of the field.
+        field: String,
+        /// Go's name of the type.
+        of: String,
+        /// The fields and methods that the value has. Empty for a value without any.
+        known: Vec<&'static str>,
+    },
     /// The template, its output or its work exceeds a limit.
     #[error("template: {name}: exceeds the limit {limit} of {value}")]
     Limit {

@@ -99,6 +99,17 @@ impl Struct {
     }
 }
 
+impl Struct {
+    /// Returns the names of its fields, with those of the structs that it embeds in their place.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let names = self.fields.iter().flat_map(|field| match (&field.of, field.key) {
+            (Type::Struct(embedded), None) => embedded.names(),
+            _ => vec![field.name],
+        });
+        names.collect()
+    }
+}
+
 impl Field {
     fn embedded_field(&self, name: &str) -> Option<&Field> {
         match &self.of {

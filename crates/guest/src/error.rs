@@ -7,7 +7,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// This build contains no init for the architecture.
-    #[error("this vmroot has no init for {architecture}: {reason}; {}", remedy(architecture))]
+    #[error("this vmroot has no init for {architecture}: {reason}")]
     NoInit {
         /// The architecture, as images name it.
         architecture: String,
@@ -25,11 +25,4 @@ pub enum Error {
         /// The image's architecture.
         architecture: String,
     },
-}
-
-fn remedy(architecture: &str) -> String {
-    match crate::rust_target(architecture) {
-        Some(target) => format!("rebuild it after `rustup target add {target}`, or give --init FILE"),
-        None => "give --init FILE".to_owned(),
-    }
 }

@@ -28,7 +28,7 @@ pub fn init_for(architecture: &str) -> Result<&'static [u8]> {
 }
 
 /// Returns the Rust target of the init for `architecture`, or `None` if there is no init for it.
-fn rust_target(architecture: &str) -> Option<&'static str> {
+pub fn rust_target(architecture: &str) -> Option<&'static str> {
     match architecture {
         "amd64" => Some("x86_64-unknown-linux-musl"),
         "arm64" => Some("aarch64-unknown-linux-musl"),
@@ -51,11 +51,9 @@ mod tests {
     }
 
     #[test]
-    fn the_error_for_a_missing_init_suggests_a_remedy() {
+    fn the_error_for_a_missing_init_says_why() {
         let error = init_for("riscv64").unwrap_err().to_string();
-        assert_eq!(error, "this vmroot has no init for riscv64: it is not an architecture of guests; give --init FILE");
-        let error = Error::NoInit { architecture: "arm64".to_owned(), reason: "no target" }.to_string();
-        assert!(error.starts_with("this vmroot has no init for arm64: no target; rebuild it"), "{error}");
-        assert!(error.ends_with("`rustup target add aarch64-unknown-linux-musl`, or give --init FILE"), "{error}");
+        assert_eq!(error, "this vmroot has no init for riscv64: it is not an architecture of guests");
+        assert_eq!((rust_target("arm64"), rust_target("riscv64")), (Some("aarch64-unknown-linux-musl"), None));
     }
 }

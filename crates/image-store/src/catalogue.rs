@@ -269,6 +269,9 @@ impl Store {
     /// Returns the images as they are known, or reads them again if they may have changed. A strict caller does not rely
     /// on marks of changes, which a killed writer did not write.
     fn snapshot_if(&self, is_strict: bool) -> Result<Arc<Snapshot>> {
+        if self.is_missing() {
+            return Ok(Arc::default());
+        }
         let mut state = self.catalogue.state();
         if let Some(state) = state.as_ref()
             && (state.stamp.is_settled || !is_strict)

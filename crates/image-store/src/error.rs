@@ -56,9 +56,7 @@ pub enum Error {
         reason: String,
     },
     /// A layer of a new image that no image of the store has.
-    #[error(
-        "image {id}: the layer {diff_id} of the chain {chain_id} is not in the store; add it, or pull or load an image with it"
-    )]
+    #[error("image {id}: the layer {diff_id} of the chain {chain_id} is not in the store")]
     NoLayer {
         /// The id of the new image.
         id: Digest,
@@ -170,17 +168,17 @@ pub enum Error {
         source: Box<vmroot_compress::Error>,
     },
     /// A file of the store is damaged, and the file that it is made from is missing. The image must be pulled again.
-    #[error("{path}: damaged, and cannot be rebuilt without {missing}; {again}", path = path.display())]
+    #[error("{path}: damaged, and cannot be rebuilt without {missing}", path = path.display())]
     Damaged {
         /// The damaged or missing file.
         path: PathBuf,
         /// The digest of the missing file.
         missing: Digest,
-        /// The remedy, as in "…; pull the image again".
+        /// The remedy, as in "pull the image again".
         again: String,
     },
     /// A user of the store does not list the files that it needs, so no files can be removed.
-    #[error("{path}: in use by {by}; nothing can be removed until it ends", path = path.display())]
+    #[error("{path}: in use by {by}, so nothing can be removed", path = path.display())]
     InUse {
         /// The store's directory.
         path: PathBuf,
@@ -188,10 +186,7 @@ pub enum Error {
         by: String,
     },
     /// A change of an image that only a shared cache has.
-    #[error(
-        "{name} is in the shared cache {directory}, which is only read; its owner can change it with `vmroot --cache \
-         {directory}`", directory = directory.display()
-    )]
+    #[error("{name} is in the shared cache {directory}, which is only read", directory = directory.display())]
     Shared {
         /// The name of the image, or else its id.
         name: String,
@@ -222,7 +217,7 @@ pub enum Error {
     )]
     LeaseId(String),
     /// A lease with this id exists.
-    #[error("the lease {0} exists; release it first, or use another id")]
+    #[error("the lease {0} exists")]
     LeaseExists(String),
     /// There is no lease with this id.
     #[error("no such lease: {0}")]

@@ -43,6 +43,9 @@ impl Store {
     /// # Errors
     /// [`Error::Cache`] if the leases cannot be read, or one is damaged.
     pub fn leases(&self) -> Result<Vec<Lease>> {
+        if self.is_missing() {
+            return Ok(Vec::new());
+        }
         let now = SystemTime::now();
         Ok(self.cache.leases()?.into_iter().filter(|lease| !lease.is_expired(now)).collect())
     }

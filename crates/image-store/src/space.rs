@@ -192,6 +192,9 @@ impl Store {
     /// - [`Error::Cache`] if a directory cannot be listed.
     /// - [`Error::Cancelled`] if the work was cancelled.
     pub fn space(&self) -> Result<SpaceUsage> {
+        if self.is_missing() {
+            return Ok(SpaceUsage::default());
+        }
         let snapshot = self.snapshot()?;
         let mut usage = SpaceUsage { images: images(&snapshot), ..SpaceUsage::default() };
         let mut owners = Owners::default();

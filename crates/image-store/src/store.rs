@@ -19,8 +19,10 @@ use crate::{Error, Result};
 /// Options of a [`Store`].
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// The directory of the cache, created if it is missing.
+    /// The directory of the cache.
     pub directory: PathBuf,
+    /// Whether a missing cache is created. If not, it has no images, and calls that write return an error.
+    pub create: bool,
     /// The directories of shared caches: caches of somebody else, in the order in which they are searched.
     ///
     /// Their images, layers, roots and blobs are used in place, and are not fetched or copied. They are only read, and
@@ -47,6 +49,7 @@ impl StoreOptions {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
+            create: true,
             shared: Vec::new(),
             limits: Limits::default(),
             build: BuildOptions::default(),
@@ -80,7 +83,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in the directory of `options`, or creates an empty one.
+    /// Opens the store in the directory of `options`, or creates an empty one, unless [`StoreOptions::create`] is false.
     ///
     /// A directory that this process may not write to is opened for reading, without a lock. Its images can be read, and
     /// calls that write return an error.
@@ -88,7 +91,10 @@ impl Store {
     /// # Errors
     /// - [`Error::Cache`] if the directory cannot be created or locked, or if the wait for its lock is cancelled.
     pub fn open(options: StoreOptions) -> Result<Self> {
-        let cache = Cache::open(&options.directory)?;
+        let cache = match options.create {
+            true => Cache::open(&options.directory)?,
+            false => Cache::open_existing(&options.directory)?,
+        };
         let shared = Shared::open(&options);
         let store = Self { shared, ..Self::enter(cache, options)? };
         // A reader sees the transaction as if it were complete.
@@ -142,7 +148,12 @@ impl Store {
     /// # Errors
     /// [`Error::Cache`] if a directory cannot be listed.
     pub fn usage(&self) -> Result<Usage> {
-        Ok(self.cache.usage()?)
+        if self.is_missing() { Ok(Usage::default()) } else { Ok(self.cache.usage()?) }
+    }
+
+    /// Returns whether there is no cache, and none is to be created.
+    pub(crate) fn is_missing(&self) -> bool {
+        !self.options.create && !self.cache.is_shared() && !Cache::exists(self.directory())
     }
 
     pub(crate) fn check_cancelled(&self) -> Result<()> {

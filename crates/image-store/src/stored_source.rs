@@ -64,8 +64,15 @@ impl ImageSource for StoredSource {
         let mut bytes = Vec::new();
         let read = file.take(MANIFEST_LIMIT).read_to_end(&mut bytes);
         read.map_err(|error| Error::of_reader(error, self.name(), *digest))?;
-        let reason = "is damaged; `vmroot verify --repair` repairs the cache".to_owned();
+        let reason = "is damaged in the cache".to_owned();
         Err(Error::WrongBlob { place: self.name(), digest: *digest, reason })
+    }
+
+    /// Returns the index that the image's name resolved to, if it was pulled or loaded by one.
+    fn original_manifest(&self) -> Option<RawManifest> {
+        let record = self.image.record();
+        let top = Some(&record.digest).filter(|digest| **digest != record.manifest.digest)?;
+        Some(RawManifest { bytes: self.store.read_document(top, MANIFEST_LIMIT)?, media_type: None })
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {

@@ -153,7 +153,7 @@ pub enum Error {
     },
 
     /// An edit that would leave no entry in an index.
-    #[error("index {digest} would have no entries left; keep at least one")]
+    #[error("index {digest} would have no entries left")]
     EmptyIndex {
         /// The digest of the index.
         digest: Digest,

@@ -12,6 +12,12 @@ use rustix::io::Errno;
 /// The most omissions that are listed. Further ones are only counted.
 pub const LISTED_OMISSIONS: usize = 1000;
 
+/// The most omissions of one kind and reason that messages name one by one.
+const SINGLE: usize = 3;
+
+/// The number of paths that a message about many omissions names.
+const EXAMPLES: usize = 3;
+
 /// A part of an entry that the output lacks or has with another value. [`Omitted::Device`] and [`Omitted::Socket`]
 /// stand for the whole entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,11 +127,32 @@ impl Omissions {
         if self.is_empty() { Ok(()) } else { Err(Incomplete { form, omissions: self.clone() }) }
     }
 
-    /// Returns messages: one line for each of the first `most` omissions, and one for the number of the others.
+    /// Returns messages, at most `most` and two more: one line for each omission, but only one line for many of the same
+    /// kind and reason, with their number and the first of them. One more line has the number of the others.
     pub fn lines(&self, most: usize) -> Vec<String> {
-        let mut lines: Vec<_> =
-            self.listed.iter().take(most).map(|one| format!("not as in the image: {one}")).collect();
-        let more = self.total - lines.len() as u64;
+        let mut groups: Vec<Vec<&Omission>> = Vec::new();
+        for one in &self.listed {
+            match groups.iter_mut().find(|group| group[0].is_like(one)) {
+                Some(group) => group.push(one),
+                None => groups.push(vec![one]),
+            }
+        }
+        let (mut lines, mut shown) = (Vec::new(), 0);
+        for group in &groups {
+            let room = most.saturating_sub(lines.len());
+            match group.len() <= SINGLE {
+                true => {
+                    lines.extend(group.iter().take(room).map(|one| format!("not as in the image: {one}")));
+                    shown += group.len().min(room);
+                }
+                false if room > 0 => {
+                    lines.push(format!("not as in the image: {}", summary(group)));
+                    shown += group.len();
+                }
+                false => {}
+            }
+        }
+        let more = self.total - shown as u64;
         if more > 0 {
             lines.push(format!("not as in the image: {more} more"));
         }
@@ -140,6 +167,33 @@ impl Omissions {
         self.listed.sort_by(|a, b| a.path.cmp(&b.path));
         self
     }
+}
+
+impl Omission {
+    /// Returns whether another omission is of the same part, for the same reason.
+    fn is_like(&self, other: &Self) -> bool {
+        let same_part = match (&self.what, &other.what) {
+            (Omitted::Xattr(name), Omitted::Xattr(other)) => name == other,
+            (what, other) => std::mem::discriminant(what) == std::mem::discriminant(other),
+        };
+        same_part && self.why == other.why
+    }
+}
+
+/// Returns one text for several omissions of one kind.
+fn summary(group: &[&Omission]) -> String {
+    let what = match &group[0].what {
+        Omitted::Owner { .. } => "the owners",
+        Omitted::Mode(_) => "the modes",
+        Omitted::Time => "the modification times",
+        Omitted::Xattr(name) => &format!("the xattrs {name:?}"),
+        Omitted::Device => "devices:",
+        Omitted::Socket => "sockets:",
+        Omitted::HardLink => "hard links, copied instead:",
+    };
+    let paths: Vec<String> = group.iter().take(EXAMPLES).map(|one| one.path.display().to_string()).collect();
+    let of = if what.ends_with(':') { "" } else { " of" };
+    format!("{what}{of} {} files, such as {} ({})", group.len(), paths.join(", "), group[0].why)
 }
 
 impl fmt::Display for Omission {
@@ -166,7 +220,11 @@ impl fmt::Display for OmissionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Form(reason) => f.write_str(reason),
-            Self::System(errno) => std::io::Error::from(*errno).fmt(f),
+            Self::System(errno) => {
+                let text = std::io::Error::from(*errno).to_string();
+                // Without the number that the standard library adds.
+                f.write_str(text.split(" (os error").next().unwrap_or_default())
+            }
         }
     }
 }
@@ -214,6 +272,28 @@ mod tests {
         let message = all.require_complete("a tar").unwrap_err().to_string();
         assert!(message.starts_with("a tar cannot hold everything: 0: modification time ("), "{message}");
         assert!(message.ends_with("), and 1997 more"), "{message}");
+    }
+
+    #[test]
+    fn many_omissions_of_a_kind_are_one_line() {
+        let mut omissions = Omissions::default();
+        let denied = || OmissionReason::System(Errno::PERM);
+        for number in 0..1200 {
+            omissions.add(|| format!("f{number}").into(), Omitted::Owner { uid: number, gid: 0 }, denied());
+            if number < 2 {
+                omissions.add(|| format!("d{number}").into(), Omitted::Device, denied());
+            }
+        }
+        assert_eq!(
+            omissions.lines(20),
+            [
+                "not as in the image: the owners of 998 files, such as f0, f1, f2 (Operation not permitted)",
+                "not as in the image: d0: device (Operation not permitted)",
+                "not as in the image: d1: device (Operation not permitted)",
+                "not as in the image: 202 more",
+            ]
+        );
+        assert_eq!(omissions.lines(1).len(), 2);
     }
 
     #[test]

@@ -263,7 +263,7 @@ pub enum Error {
     },
 
     /// Other clients changed a list of referrers each time that it was written.
-    #[error("the list of referrers at {url} was changed by others after each of {attempts} attempts; try again later")]
+    #[error("the list of referrers at {url} was changed by others after each of {attempts} attempts")]
     ReferrersConflict {
         /// The URL of the list.
         url: String,

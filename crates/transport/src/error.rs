@@ -186,7 +186,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The requested image is not in the archive.
-    #[error("no image {wanted} in {}; it has {available}", path.display())]
+    #[error("no image {wanted} in {}, which has {available}", path.display())]
     NoSuchImage {
         /// The archive or directory.
         path: PathBuf,
@@ -196,7 +196,7 @@ pub enum Error {
         available: String,
     },
     /// An archive with several images and no request for one of them, or with several images of the requested name.
-    #[error("{} has more than one image, choose one of {available}", path.display())]
+    #[error("{} has more than one image: {available}", path.display())]
     SeveralImages {
         /// The archive or directory.
         path: PathBuf,

@@ -83,8 +83,9 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
         Ok(Vec::new())
     }
 
-    /// Returns the manifest that the image had when it was written into the source, if [`Self::manifest`] returns another
-    /// one. It has the same config. The source does not have its layers, so it is for descriptions of the image only.
+    /// Returns the document by which the image was written into the source, if [`Self::manifest`] returns another one: a
+    /// manifest with the same config, or an index that lists the manifest. The source may not have its layers or other
+    /// images, so it is for descriptions of the image only.
     fn original_manifest(&self) -> Option<RawManifest> {
         None
     }

@@ -147,7 +147,8 @@ pub(crate) fn scan<R: Read + Seek>(
     let remaining = Rc::new(Cell::new(HEADERS_LIMIT));
     let mut archive = tar::Archive::new(HeaderLimitReader { inner: tar, remaining: Rc::clone(&remaining) });
     match scan_members(path, &mut archive, &remaining, &mut found) {
-        Ok(()) => Ok(()),
+        Ok(0) => check_empty(path, &mut archive.into_inner().inner),
+        Ok(_) => Ok(()),
         Err(ScanError::Other(error)) => Err(*error),
         Err(ScanError::Broken { member, source }) => {
             let content = if member == 1 { content(&mut archive.into_inner().inner) } else { None };
@@ -170,15 +171,16 @@ impl From<Error> for ScanError {
     }
 }
 
+/// Returns the number of members.
 fn scan_members<R: Read + Seek>(
     path: &Path,
     archive: &mut tar::Archive<HeaderLimitReader<R>>,
     remaining: &Cell<u64>,
     found: &mut impl FnMut(String, Member, &mut dyn Read) -> Result<()>,
-) -> std::result::Result<(), ScanError> {
+) -> std::result::Result<u64, ScanError> {
     let over = |what, limit| ScanError::from(Error::ArchiveLimit { path: path.to_owned(), what, limit });
     let broken = |member: u64, source: io::Error| ScanError::Broken { member, source };
-    let mut names = 0;
+    let (mut names, mut members) = (0, 0);
     for (count, entry) in (1..).zip(archive.entries_with_seek().map_err(|error| broken(1, error))?) {
         let mut entry = entry.map_err(|error| match error.get_ref() {
             Some(inner) if inner.is::<HeadersTooLong>() => over("the headers of one member", HEADERS_LIMIT),
@@ -198,16 +200,33 @@ fn scan_members<R: Read + Seek>(
             found(name, member, &mut entry)?;
         }
         remaining.set(HEADERS_LIMIT);
+        members = count;
     }
-    Ok(())
+    Ok(members)
+}
+
+/// Fails if a file that begins as an empty tar has other content after that: file systems such as EROFS and ext4 leave
+/// their first 1024 bytes to boot loaders.
+fn check_empty(path: &Path, file: &mut (impl Read + Seek)) -> Result<()> {
+    let start = start(file).unwrap_or_default();
+    if start.iter().all(|&byte| byte == 0) {
+        return Ok(());
+    }
+    let seems = describe_content(&start).map_or_else(String::new, |content| format!("; it seems to be {content}"));
+    Err(Error::NotAnArchive { path: path.to_owned(), reason: format!("it is not a tar{seems}") })
 }
 
 /// Returns what a file seems to be. `None` also stands for a stream that cannot be read again.
 fn content(file: &mut (impl Read + Seek)) -> Option<&'static str> {
+    describe_content(&start(file)?)
+}
+
+/// Returns the first bytes of a file. `None` stands for a stream that cannot be read again.
+fn start(file: &mut (impl Read + Seek)) -> Option<Vec<u8>> {
     let mut start = Vec::new();
     file.rewind().ok()?;
     file.take(CONTENT_START).read_to_end(&mut start).ok()?;
-    describe_content(&start)
+    Some(start)
 }
 
 /// Returns the reason for which a file is not an archive, after an error at a member, counted from 1. The messages of

@@ -30,6 +30,9 @@ const COMMENT: &str = "imported from tarball";
 /// The size in bytes of a tar's header.
 const HEADER: usize = 512;
 
+/// The number of bytes that show the kind of a file.
+const CONTENT_START: usize = 2048;
+
 /// Options for images that are made of tars.
 #[derive(Debug, Clone)]
 pub struct TarballOptions {
@@ -144,7 +147,7 @@ fn hash_tar(path: &Path, reader: &mut impl Read) -> Result<Digest> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut start = Vec::new();
     drain(reader, |bytes| {
-        let wanted = HEADER - start.len();
+        let wanted = CONTENT_START - start.len();
         start.extend_from_slice(&bytes[..bytes.len().min(wanted)]);
         hasher.update(bytes);
         Ok(())
@@ -160,7 +163,7 @@ fn hash_tar(path: &Path, reader: &mut impl Read) -> Result<Digest> {
 
 /// Returns whether a block is a tar header with the right checksum, or zeros, which end an empty tar.
 fn starts_like_a_tar(start: &[u8]) -> bool {
-    let Ok(block) = <&[u8; HEADER]>::try_from(start) else { return false };
+    let Some((block, rest)) = start.split_first_chunk::<HEADER>() else { return false };
     let header = tar::Header::from_byte_slice(block);
     let sum = |add: fn(u8) -> i64| -> i64 {
         let counted = block[..148].iter().chain(&block[156..]);
@@ -168,7 +171,8 @@ fn starts_like_a_tar(start: &[u8]) -> bool {
     };
     let stored = header.cksum().ok().map(i64::from);
     // Some old programs add signed characters.
-    block.iter().all(|byte| *byte == 0)
+    // File systems such as EROFS and ext4 leave their first 1024 bytes to boot loaders.
+    block.iter().chain(rest).all(|byte| *byte == 0)
         || stored == Some(sum(i64::from))
         || stored == Some(sum(|byte| i64::from(byte.cast_signed())))
 }

@@ -79,8 +79,8 @@ enum Inner {
     ArchitectureMismatch { expected: String, actual: String },
     #[error("{path}: {reason}", path = path.display())]
     InvalidConfig { path: PathBuf, reason: String },
-    #[error("cannot get the image from its source: {reason}")]
-    NotFetched { reason: String, source: Box<Error> },
+    #[error("{find}, and fetching it failed: {reason}")]
+    NotFetched { find: Box<Error>, reason: String },
     #[error("{name} is not in the cache, and fetching it failed")]
     NotHere { name: String, source: Box<Error> },
     #[cfg(not(feature = "registry"))]
@@ -170,7 +170,8 @@ impl Error {
             Inner::KernelMount(error) => error.kind(),
             #[cfg(not(feature = "registry"))]
             Inner::NoRegistry(_) => ErrorKind::Unreachable,
-            Inner::NotFetched { source, .. } | Inner::NotHere { source, .. } => source.kind(),
+            Inner::NotFetched { find, .. } => find.kind(),
+            Inner::NotHere { source, .. } => source.kind(),
             Inner::ArchitectureMismatch { .. } => ErrorKind::NotFound,
             Inner::InvalidConfig { .. } => ErrorKind::Integrity,
             Inner::Io { source, .. } => ErrorKind::of_named_file(source),
@@ -236,7 +237,7 @@ impl Error {
         match find {
             Some(find) if find.is_for_other_platforms() && self.kind() != ErrorKind::Cancelled => {
                 let reason = vmroot_errors::with_causes(&self);
-                Self(Box::new(Inner::NotFetched { reason, source: Box::new(find) }))
+                Self(Box::new(Inner::NotFetched { find: Box::new(find), reason }))
             }
             Some(Self(find)) if self.is_of_source() => match *find {
                 Inner::Store(vmroot_image_store::Error::NoSuchImage(name)) => {

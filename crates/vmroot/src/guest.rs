@@ -10,7 +10,7 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
-pub use vmroot_guest::{check_program, init_for};
+pub use vmroot_guest::{Error as InitError, check_program, init_for, rust_target};
 pub use vmroot_guest_config::{CONFIG, GuestSettings, INIT};
 
 use crate::{Addition, RuntimeConfig};

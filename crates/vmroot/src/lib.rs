@@ -86,7 +86,7 @@ pub use vmroot_container_fs::{
     Located, OpenFile, Origin, Resolved, Stat, StatFs, Timestamp, UserIds, Version, Walk, WalkEntry,
 };
 pub use vmroot_copy::{BlobState, Copier, CopyOptions, CopyProgress, CopyReport, ListForm, NoCopyProgress, Selection};
-pub use vmroot_errors::{ErrorKind, Limit, with_causes};
+pub use vmroot_errors::{ErrorKind, Limit, describe_content, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
     AddedLayer, AffectedImage, BlobProgress, BlobStage, CollectOptions, Collection, Fallback, FileKind, Finding,

@@ -58,7 +58,7 @@ pub(super) fn command(machine: &Machine) -> Result<VmmCommand> {
         if disk.format != DiskFormat::Raw {
             // Builds after 53.0 take `image_type=vmdk`. It is open whether a release lets a VMDK refer to files
             // elsewhere.
-            return Err(unsupported("reads no VMDK up to 53.0; use --via erofs, ext4 or squashfs"));
+            return Err(unsupported("reads no VMDK up to 53.0"));
         }
         let read_only = if disk.writable { "off" } else { "on" };
         let mut option = OsString::from(format!("readonly={read_only},image_type=raw,path="));

@@ -33,11 +33,11 @@ pub(super) fn limits(architecture: Architecture, version: Option<Version>) -> Ma
 
 pub(super) fn command(machine: &Machine, config: &Path) -> Result<VmmCommand> {
     if machine.share.is_some() {
-        return Err(unsupported("has no virtio-fs; use --via erofs, ext4, squashfs or cpio"));
+        return Err(unsupported("has no virtio-fs"));
     }
     let drive = |(number, disk): (usize, &Disk)| {
         if disk.format != DiskFormat::Raw {
-            return Err(unsupported("reads no VMDK; use --via erofs, ext4 or squashfs"));
+            return Err(unsupported("reads no VMDK"));
         }
         Ok(json!({
             "drive_id": format!("disk{number}"),

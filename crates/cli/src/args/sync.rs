@@ -10,10 +10,10 @@ use super::copy::{DestinationSide, ImageArguments, SourceArguments, TransferArgu
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SyncArguments {
     /// Read from this kind of source
-    #[arg(long, short, value_name = "TRANSPORT")]
+    #[arg(long, short, value_name = "KIND")]
     pub(crate) src: SyncFrom,
     /// Write to this kind of destination
-    #[arg(long, short, value_name = "TRANSPORT")]
+    #[arg(long, short, value_name = "KIND")]
     pub(crate) dest: SyncTo,
     /// Name the copies by the whole name of the source, with its registry, instead of its last component
     #[arg(long)]

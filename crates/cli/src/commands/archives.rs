@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use vmroot::output::{Error as FileError, OutputFile};
-use vmroot::{ImageName, ImageSelector, LoadOptions, LoadedImage, Platform, Reference, SaveFormat, SaveOptions};
+use vmroot::{
+    Client, ImageName, ImageSelector, LoadOptions, LoadedImage, Platform, Reference, SaveFormat, SaveOptions,
+};
 
 use crate::context::Context;
 use crate::display::{Action, LONG, NewTask, Outcome};
@@ -29,7 +31,7 @@ pub(crate) fn save(
     }
     let name = out.map_or("standard output".into(), file_name);
     let client = context.client()?.with_progress(StoreProgress::of_work(Action::Fetch, &name));
-    note_zstd(context, images, format);
+    note_zstd(context, &client, images, format);
     match out {
         Some(out) => {
             client.save_to(images, out, &options)?;
@@ -59,11 +61,10 @@ fn file_name(path: &Path) -> String {
 }
 
 /// Notes that older versions of Docker cannot read an image's layers. An image that is not found is an error of `save`.
-fn note_zstd(context: &Context, images: &[String], format: SaveFormat) {
+fn note_zstd(context: &Context, client: &Client, images: &[String], format: SaveFormat) {
     if format != SaveFormat::DockerArchive {
         return;
     }
-    let Ok(client) = context.client() else { return };
     for name in images {
         let found = client.find(name, context.requested_platform());
         let Ok(image) = found else { continue };

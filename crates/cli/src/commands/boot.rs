@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use vmroot::boot::{Console, Guest, GuestExit, GuestOptions, InitMessages, Kernel, KvmRecord, ModuleTree, Via, Vmm};
 use vmroot::output::{Hook, TEMPORARY_PREFIX, TemporaryDirectory, WriteProgress};
 use vmroot::{Addition, ContainerFs, InodeId, Platform, RuntimeConfig, Top, guest};
@@ -17,7 +17,7 @@ use vmroot::{Addition, ContainerFs, InodeId, Platform, RuntimeConfig, Top, guest
 use crate::args::{BootArguments, Form};
 use crate::context::{Context, OpenedRoot};
 use crate::display::{Action, LONG, NewTask, Outcome};
-use crate::exit::{AlreadyReported, UsageError};
+use crate::exit::{Advised, AlreadyReported};
 use crate::{environment, init, output, progress, signals};
 
 /// The directory of a guest's files in a temporary directory. Short, because the paths of sockets are limited.
@@ -310,7 +310,8 @@ fn guest_config(
         runtime.process.cmd.clone_from(&options.command);
     }
     if runtime.command().is_empty() {
-        return Err(anyhow!(UsageError("the image has no command: give one after `--`".to_owned())));
+        let hint = "give a command after `--`, as in `vmroot boot IMAGE --kernel FILE -- /bin/sh`";
+        return Err(Advised::usage("the image has no command", hint).into());
     }
     let mut config = guest::Config::new(runtime);
     config.settings.tty = Some(interactive);

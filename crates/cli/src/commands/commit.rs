@@ -1,6 +1,5 @@
 //! `commit`.
 
-use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +9,7 @@ use vmroot::{CommitLayer, CommitOptions, ConfigChange, NewLayer, Reference, Targ
 use crate::args::{CommitArguments, LayerCompression};
 use crate::context::Context;
 use crate::display::Action;
-use crate::exit::UsageError;
+use crate::exit::{Advised, UsageError};
 use crate::progress::StoreProgress;
 
 use super::pull::print_image;
@@ -29,15 +28,15 @@ pub(crate) fn commit(
         }
         (Some(path), _) if is_forgotten_tag(path) => {
             let name = path.display();
-            let text = format!("{name}: no such tar; -t {name} gives the new image this name");
-            return Err(io::Error::new(io::ErrorKind::NotFound, text).into());
+            let hint = format!("-t {name} gives the new image this name");
+            return Err(Advised::not_found(format!("{name}: no such tar"), hint).into());
         }
         (Some(path), _) => CommitLayer::Tar(path.to_owned()),
         (None, Some(directory)) if options.userxattr => CommitLayer::Upper(directory.clone(), Marks::UserXattr),
         (None, Some(directory)) => CommitLayer::Upper(directory.clone(), Marks::Upper),
         (None, None) if commit.changes.is_empty() => {
-            let text = "nothing to commit: name a LAYER, or use --from-upper DIR or --change INSTRUCTION";
-            return Err(UsageError(text.to_owned()).into());
+            let hint = "name a LAYER, or add --from-upper DIR or --change INSTRUCTION";
+            return Err(Advised::usage("nothing to commit", hint).into());
         }
         (None, None) => CommitLayer::Empty,
     };

@@ -20,7 +20,7 @@ use crate::args::{
 };
 use crate::context::Context;
 use crate::environment::this_platform;
-use crate::exit::UsageError;
+use crate::exit::{Advised, UsageError};
 use crate::output;
 use crate::progress::CopyTasks;
 
@@ -116,9 +116,9 @@ fn compression(arguments: &CompressionArguments) -> anyhow::Result<Option<Compre
         // Layers that are plain become gzip layers by default.
         None => Target::Gzip { level },
     };
-    target
-        .check_level()
-        .map_err(|error| UsageError(format!("--dest-compress-level: {error}; gzip has 1 to 9, zstd has 1 to 20")))?;
+    target.check_level().map_err(|error| {
+        Advised::usage(format!("--dest-compress-level: {error}"), "gzip has the levels 1 to 9, zstd has 1 to 20")
+    })?;
     if arguments.dest_compress_format.is_none() {
         return Ok(None);
     }

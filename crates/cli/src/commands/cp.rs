@@ -15,6 +15,11 @@ use crate::context::Context;
 use crate::display::{Action, LONG, NewTask, Outcome};
 use crate::{output, progress};
 
+/// Returns the name of the image that the operands name.
+pub(super) fn image_name(arguments: &CpArguments) -> Option<String> {
+    Some(Operands::parse(&arguments.operands).ok()?.image)
+}
+
 /// Copies a file or a tree to this machine, or writes it as a tar to standard output.
 pub(crate) fn copy(context: &Context, arguments: &CpArguments) -> anyhow::Result<()> {
     let Operands { image, path, destination } = Operands::parse(&arguments.operands)?;

@@ -21,6 +21,7 @@ pub(crate) fn df(context: &Context, names: &[String], all: bool) -> anyhow::Resu
 /// Prints the disk usage of the areas of the cache.
 fn areas(context: &Context) -> anyhow::Result<()> {
     let client = context.client()?;
+    context.note_missing_cache();
     note_shared_caches(&client);
     let usage = client.usage()?;
     if context.json() {
@@ -62,6 +63,7 @@ fn note_shared_caches(client: &Client) {
 /// Prints the disk usage of all images, layers and roots.
 fn all_images(context: &Context) -> anyhow::Result<()> {
     let client = context.client()?;
+    context.note_missing_cache();
     note_shared_caches(&client);
     let (space, usage) = (client.space()?, client.usage()?);
     if context.json() {

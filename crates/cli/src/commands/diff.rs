@@ -9,7 +9,7 @@ use vmroot::{Change, ChangeKind, ContainerFs, DiffOptions, Image, LayerRecord, O
 use super::files::{attributes_json, bytes_to_text};
 use crate::args::DiffArguments;
 use crate::context::{Context, OpenedRoot};
-use crate::exit::{AlreadyReported, UsageError};
+use crate::exit::{Advised, AlreadyReported};
 use crate::output;
 
 /// The exit code for images that differ, with `--exit-code`.
@@ -47,7 +47,8 @@ struct Layers {
 impl NewImage {
     fn with_layers(context: &Context, name: &str) -> anyhow::Result<(Self, Option<Layers>)> {
         if name.starts_with("prebaked:") {
-            return Err(UsageError(format!("{name}: --layers needs an image, not a prebaked directory")).into());
+            let message = format!("{name}: --layers needs an image, and a prebaked directory is none");
+            return Err(Advised::usage(message, "without --layers, prebaked directories are compared too").into());
         }
         let client = context.client()?;
         let read = |image: &Image| Ok((client.root(image)?, client.layer_indexes(image)?));

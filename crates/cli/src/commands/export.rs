@@ -12,6 +12,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 use serde_json::json;
 use vmroot::changes::{LayerOptions, Marks, write_layer};
 use vmroot::erofs::{ErofsMetaOptions, ErofsOptions, export_erofs, export_erofs_meta};
@@ -60,7 +61,8 @@ pub(crate) fn export(
     let hook = |progress: WriteProgress| progress::advance(task.as_ref(), &cancel, progress);
     let report = write(&source, format, out, options, Hook::new(&hook))?;
     task.into_iter().for_each(|task| task.end(Outcome::Done));
-    print_report(context, out, report, source.omitted(), format == Format::Dir && !options.rootless)?;
+    let advise_rootless = format == Format::Dir && !options.rootless;
+    print_report(context, (out, format), report, source.omitted(), advise_rootless)?;
     let Some(file) = &options.config_out else { return Ok(()) };
     match config {
         Some(config) => write_config(file, &config),
@@ -222,7 +224,7 @@ fn encoder(format: Format, options: &ExportArguments) -> Option<EncoderOptions> 
 /// JSON includes the omissions `above` of the layers on top.
 fn print_report(
     context: &Context,
-    out: &Path,
+    (out, format): (&Path, Format),
     mut report: Report,
     above: Omissions,
     advise_rootless: bool,
@@ -235,7 +237,9 @@ fn print_report(
         return Ok(());
     }
     report.omissions.append(above);
-    Ok(output::print_json(&report_json(out, &report))?)
+    let mut json = report_json(out, &report);
+    json["format"] = format.to_possible_value().map(|format| format.get_name().to_owned()).into();
+    Ok(output::print_json(&json)?)
 }
 
 /// Returns the JSON of a report about writing `out`.

@@ -22,8 +22,13 @@ pub(crate) fn collect(context: &Context, arguments: &GcArguments) -> anyhow::Res
         max_size: arguments.max_size,
         keep_blobs: arguments.keep_blobs,
     };
-    let collected =
-        context.client()?.with_progress(StoreProgress::of_work(Action::Remove, "")).collect_with(&options)?;
+    let client = context.client()?.with_progress(StoreProgress::of_work(Action::Remove, ""));
+    context.note_missing_cache();
+    let collected = match context.has_cache() {
+        true => client.collect_with(&options)?,
+        false => Collection::default(),
+    };
+    drop(client);
     if context.json() {
         output::print_json(&to_json(&collected, arguments.dry_run))?;
     } else {

@@ -9,8 +9,10 @@ use vmroot::{HistoryStep, Image, LayerSize};
 use super::diff::layer_json;
 use crate::args::HistoryArguments;
 use crate::context::Context;
-use crate::docker_format::{align_rows, ellipsis, format_rows, human_size, one_cell, parse_time, short_id, since};
-use crate::exit::UsageError;
+use crate::docker_format::{
+    align_rows, ellipsis, format_rows, human_size, invalid_template, one_cell, parse_time, short_id, since,
+};
+use crate::exit::Advised;
 use crate::output;
 
 /// The number of characters of a command that are printed without `--no-trunc`.
@@ -32,7 +34,8 @@ const HEADERS: [(&str, &str); 6] = [
 /// Prints the steps of building an image, the last step first.
 pub(crate) fn history(context: &Context, name: &str, arguments: &HistoryArguments) -> anyhow::Result<()> {
     if context.json() && arguments.format.is_some() {
-        return Err(UsageError("--json does not go with --format".to_owned()).into());
+        let hint = "--format json prints one object a line, --json an array";
+        return Err(Advised::usage("--json does not go with --format", hint).into());
     }
     let client = context.client()?;
     let (image, mut steps) = context.read_image(&client, name, |image| client.history(image))?;
@@ -50,8 +53,7 @@ pub(crate) fn history(context: &Context, name: &str, arguments: &HistoryArgument
         "" | "table" => table(&rows, arguments, now),
         format => {
             let values: Vec<Value> = rows.iter().map(|row| row.fields(arguments, now)).collect();
-            let invalid = |error: vmroot::go_template::Error| UsageError(format!("--format: {error}"));
-            format_rows(format, &values, &row_type(), &HEADERS).map_err(invalid)?
+            format_rows(format, &values, &row_type(), &HEADERS).map_err(invalid_template)?
         }
     };
     Ok(output::print_text(&text)?)

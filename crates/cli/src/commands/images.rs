@@ -12,8 +12,8 @@ use vmroot::{Description, ImageFilter, ImageName, Record, Reference, RuntimeConf
 
 use crate::args::ImagesArguments;
 use crate::context::Context;
-use crate::docker_format::{ago, format_rows, human_size, parse_time, short_id};
-use crate::exit::UsageError;
+use crate::docker_format::{ago, format_rows, human_size, invalid_template, parse_time, short_id};
+use crate::exit::Advised;
 use crate::{output, times};
 
 /// The text of a field without a value.
@@ -40,11 +40,13 @@ const HEADERS: [(&str, &str); 12] = [
 /// Lists the images in the cache that meet all conditions.
 pub(crate) fn images(context: &Context, arguments: &ImagesArguments) -> anyhow::Result<()> {
     if context.json() && arguments.format.is_some() {
-        return Err(UsageError("--json does not go with --format".to_owned()).into());
+        let hint = "--format json prints one object a line, --json an array";
+        return Err(Advised::usage("--json does not go with --format", hint).into());
     }
     let filter = filter(context, arguments)?;
     // The process ends after this command, and freeing the records of a large cache takes long.
     let mut images = ManuallyDrop::new(context.client()?.list_images(&filter)?);
+    context.note_missing_cache();
     if context.json() {
         return Ok(output::print_json(&images.iter().map(|record| summary_json(record)).collect())?);
     }
@@ -131,15 +133,7 @@ fn print_formatted(images: &[Arc<Record>], arguments: &ImagesArguments, format: 
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let rows: Vec<Value> = images.iter().map(|record| fields(record, arguments, now)).collect();
-    let invalid = |error: vmroot::go_template::Error| {
-        let names: Vec<&str> = HEADERS.iter().map(|(name, _)| *name).collect();
-        let hint = match error.to_string().contains("can't evaluate field") {
-            true => format!("; the fields are {}", names.join(", ")),
-            false => String::new(),
-        };
-        UsageError(format!("--format: {error}{hint}"))
-    };
-    Ok(output::print_text(&format_rows(&format, &rows, &row_type(), &HEADERS).map_err(invalid)?)?)
+    Ok(output::print_text(&format_rows(&format, &rows, &row_type(), &HEADERS).map_err(invalid_template)?)?)
 }
 
 /// Returns the fields of docker's templates.
@@ -258,6 +252,11 @@ fn print_description(description: &Description) -> anyhow::Result<()> {
         ("id", description.id.to_string()),
         ("reference", description.reference.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("digest", description.digest.to_string()),
+        // Of an image in a list, the digest is that of the list.
+        (
+            "manifest",
+            if description.manifest == description.digest { String::new() } else { description.manifest.to_string() },
+        ),
         ("platform", description.platform.to_string()),
         ("created", description.config.created().map(readable_time).unwrap_or_default()),
         ("size", format!("{} in {} layers", output::format_bytes(total), layers.len())),
@@ -325,14 +324,14 @@ fn remote_config(
 
 /// Takes names from images, and keeps the images.
 pub(crate) fn untag(context: &Context, names: &[String]) -> anyhow::Result<()> {
-    let client = context.client()?;
+    let client = context.client_of_cache()?;
     let parse = |name: &String| match Reference::parse(name) {
         // Written with its algorithm, an id looks like a name with a tag.
         Ok(reference) if !name.starts_with("sha256:") => Ok(reference),
         Err(error) if !vmroot::is_id(name) => Err(anyhow::Error::from(vmroot::Error::from(error))),
         _ => {
-            Err(UsageError(format!("{name} is an id: untag takes names, and `vmroot rm {name}` removes the image"))
-                .into())
+            let message = format!("{name} is an id, and untag takes names");
+            Err(Advised::usage(message, format!("`vmroot rm {name}` removes the image with all its names")).into())
         }
     };
     let references = names.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;

@@ -14,7 +14,8 @@ use vmroot::{Client, ErrorKind, ImageDocuments, ImageName, ImageSelector, Refere
 use crate::args::{DigestAlgorithm, InspectArguments};
 use crate::commands::images;
 use crate::context::Context;
-use crate::exit::UsageError;
+use crate::docker_format::invalid_template;
+use crate::exit::Advised;
 use crate::output;
 use crate::transports::Transports;
 
@@ -24,7 +25,8 @@ const TEMPLATE_NAME: &str = "vmroot inspect";
 /// Prints a description of an image: skopeo's for a name with a transport and with skopeo's options, else vmroot's.
 pub(crate) fn inspect(context: &Context, name: &str, arguments: &InspectArguments) -> anyhow::Result<()> {
     if arguments.raw && arguments.format.is_some() {
-        return Err(UsageError("--raw prints bytes as they are, so it does not go with --format".to_owned()).into());
+        let hint = "without --raw, --format prints parts of the description, and with --config those of the config";
+        return Err(Advised::usage("--raw prints bytes as they are, so it does not go with --format", hint).into());
     }
     if arguments.is_of_skopeo() || ImageName::has_transport(name) && !context.json() {
         return inspect_like_skopeo(context, name, arguments);
@@ -79,8 +81,8 @@ fn inspect_schema1(
         return print(&schema1::config(&image)?, &output_type::config(), arguments);
     }
     if arguments.manifest_digest == Some(DigestAlgorithm::Sha512) {
-        let text = "--manifest-digest: manifests of Docker's schema 1 have SHA-256 digests only";
-        return Err(UsageError(text.to_owned()).into());
+        let message = "--manifest-digest: manifests of Docker's schema 1 have SHA-256 digests only";
+        return Err(Advised::usage(message, "leave out --manifest-digest").into());
     }
     let tags = listed_tags(client, &place, &references, arguments)?;
     let value = schema1::report(&image, docker_name(place, &references), tags)?;
@@ -132,6 +134,8 @@ fn place(context: &Context, client: &Client, name: &str, remote: bool) -> anyhow
     }
     if !remote || is_offline {
         match client.find(name, context.requested_platform()) {
+            // By its name: the digest is then that which the name resolved to.
+            Ok(_) if !ImageName::has_transport(name) => return Ok((format!("vmroot:{name}"), Place::Cache)),
             Ok(image) => return Ok((format!("vmroot:{}", image.id()), Place::Cache)),
             Err(error) if error.kind() != ErrorKind::NotFound || is_offline => return Err(error.into()),
             Err(_) => {}
@@ -188,9 +192,8 @@ fn print(value: &Value, of: &Type, arguments: &InspectArguments) -> anyhow::Resu
         let json = to_json(value, of, JsonStyle { indent: Some(4), escape_html: true });
         return Ok(output::print_json_text(&json)?);
     };
-    let invalid = |error: vmroot::go_template::Error| UsageError(format!("--format: {error}"));
-    let report = Report::parse(TEMPLATE_NAME, template).map_err(invalid)?;
-    let text = report.execute(&Value::Array(vec![value.clone()]), of).map_err(invalid)?;
+    let report = Report::parse(TEMPLATE_NAME, template).map_err(invalid_template)?;
+    let text = report.execute(&Value::Array(vec![value.clone()]), of).map_err(invalid_template)?;
     Ok(output::print_text(&text)?)
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 use vmroot::{Lease, LeasedImage};
 
 use crate::args::LeaseCommand;
 use crate::context::Context;
+use crate::exit::Advised;
 use crate::{output, times};
 
 /// Creates, lists or releases leases.
@@ -34,7 +34,8 @@ fn create(context: &Context, names: &[String], id: Option<&str>, expire: Option<
         context.note_platform(name, &image.record().platform);
         images.push(image);
     }
-    let at = |time: Duration| SystemTime::now().checked_add(time).context("--expire: too long a time");
+    let too_long = || Advised::usage("--expire: too long a time", "without --expire, a lease does not end by itself");
+    let at = |time: Duration| SystemTime::now().checked_add(time).ok_or_else(too_long);
     let lease = client.create_lease(id, &images, expire.map(at).transpose()?)?;
     match context.json() {
         true => Ok(output::print_json(&to_json(&lease))?),
@@ -44,6 +45,7 @@ fn create(context: &Context, names: &[String], id: Option<&str>, expire: Option<
 
 fn list(context: &Context) -> anyhow::Result<()> {
     let leases = context.client()?.leases()?;
+    context.note_missing_cache();
     if context.json() {
         return Ok(output::print_json(&leases.iter().map(to_json).collect())?);
     }

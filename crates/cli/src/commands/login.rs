@@ -12,7 +12,7 @@ use vmroot::{Cancel, Configuration, Credential, FixedCredential, RegistryOptions
 
 use crate::args::{LoginArguments, LogoutArguments};
 use crate::context::Context;
-use crate::exit::{LoginFailed, UsageError};
+use crate::exit::{Advised, LoginFailed};
 use crate::interruptible::CancellableReader;
 use crate::registry_access::RegistryAccess;
 use crate::{output, prompt};
@@ -29,8 +29,8 @@ pub(crate) fn login(context: &Context, arguments: &LoginArguments) -> anyhow::Re
         return print_login(context, &configuration, key);
     }
     if access.no_creds || access.creds.is_some() || access.registry_token.is_some() {
-        let text = "login takes --username and --password, not --creds, --registry-token or --no-creds";
-        return Err(UsageError(text.to_owned()).into());
+        let message = "login stores neither --creds nor --registry-token, and takes no --no-creds";
+        return Err(Advised::usage(message, "use --username, and --password-stdin or --password").into());
     }
     if arguments.username.is_none() && arguments.password.is_none() && !arguments.password_stdin {
         // As podman: credentials that are valid already need not be entered again.
@@ -147,11 +147,11 @@ fn check(context: &Context, configuration: &Configuration, key: &str, credential
 fn ask(arguments: &LoginArguments, cancel: &Cancel) -> anyhow::Result<(String, String)> {
     let needs_terminal = arguments.username.is_none() || arguments.password.is_none() && !arguments.password_stdin;
     if arguments.password_stdin && arguments.username.is_none() {
-        return Err(UsageError("--password-stdin requires --username".to_owned()).into());
+        return Err(Advised::usage("--password-stdin requires --username", "add --username USER").into());
     }
     if needs_terminal && !io::stdin().is_terminal() {
-        let text = "standard input is no terminal: use --username, and --password-stdin or --password";
-        return Err(UsageError(text.to_owned()).into());
+        let message = "standard input is no terminal, so the user and the password cannot be asked for";
+        return Err(Advised::usage(message, "use --username, and --password-stdin or --password").into());
     }
     let user = match &arguments.username {
         Some(user) => user.clone(),
@@ -170,7 +170,8 @@ fn ask(arguments: &LoginArguments, cancel: &Cancel) -> anyhow::Result<(String, S
         None => prompt::ask_hidden("Password: ", cancel)?.unwrap_or_default(),
     };
     if user.is_empty() || password.is_empty() {
-        return Err(UsageError("the user or the password is empty".to_owned()).into());
+        let hint = "credentials of a registry have both; `vmroot logout REGISTRY` removes stored ones";
+        return Err(Advised::usage("the user or the password is empty", hint).into());
     }
     Ok((user, password))
 }

@@ -7,11 +7,12 @@ mod place;
 
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use vmroot::kernel_mount::MountAt;
 
 use crate::args::MountArguments;
 use crate::context::Context;
+use crate::exit::Advised;
 use crate::mounts::VmrootMount;
 use crate::{output, signals};
 use active::ActiveMount;
@@ -21,7 +22,8 @@ use log::Log;
 pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &MountArguments) -> anyhow::Result<()> {
     // Every path begins there, so a mount would hide every file.
     if directory.canonicalize().is_ok_and(|directory| directory == Path::new("/")) {
-        bail!("{}: a mount here would hide all files of this machine; name another directory", directory.display());
+        let message = format!("{}: a mount here would hide all files of this machine", directory.display());
+        return Err(Advised::new(message, "name another directory; --mkdir creates it").into());
     }
     if options.detach && !detached::is_background_process() {
         detached::start()?;

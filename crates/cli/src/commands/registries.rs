@@ -4,7 +4,7 @@ use vmroot::{Cancel, ImageName};
 
 use crate::args::RegistriesCommand;
 use crate::context::Context;
-use crate::exit::UsageError;
+use crate::exit::Advised;
 use crate::output;
 use crate::registry_access::RegistryAccess;
 
@@ -34,8 +34,8 @@ fn explain(context: &Context, name: &str) -> anyhow::Result<()> {
         Ok(Some(ImageName::Untagged(reference))) => configuration.explain_reference(&reference, &cancel),
         // Other transports reach no registry.
         Ok(Some(_)) => {
-            let text = format!("{name}: only references and docker:// names have a configuration of registries");
-            return Err(UsageError(text).into());
+            let message = format!("{name}: only images of registries have a configuration of registries");
+            return Err(Advised::usage(message, "name an image as NAME, or docker://NAME").into());
         }
         Ok(None) => configuration.explain(name, &cancel),
         Err(error) => return Err(vmroot::Error::from(error).into()),

@@ -5,6 +5,7 @@ use vmroot::{Client, Holder, Image, ImageName, Record};
 
 use super::gc::holder_json;
 use crate::context::Context;
+use crate::exit::Advised;
 use crate::output;
 
 /// Removes the records of images. Without `force`, an image that something needs keeps its last name.
@@ -32,7 +33,8 @@ fn remove_one(context: &Context, client: &Client, name: &str, force: bool, all: 
         false => client.holders(&image)?,
     };
     if !holders.is_empty() && !force {
-        anyhow::bail!("{name} is in use by {}; `vmroot rm --force` removes it anyway", list(&holders));
+        let message = format!("{name} is in use by {}", list(&holders));
+        return Err(Advised::new(message, "`vmroot rm --force` removes it anyway").into());
     }
     let removed = if by_name { client.remove_name(&image) } else { client.remove(&image) }?;
     let users: Vec<_> = holders.into_iter().filter(|holder| !matches!(holder, Holder::Child { .. })).collect();

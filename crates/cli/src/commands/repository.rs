@@ -20,7 +20,7 @@ pub(crate) use tag::tag;
 
 use vmroot::{ImageName, Reference};
 
-use crate::exit::UsageError;
+use crate::exit::Advised;
 
 /// Parses the name of an image in a registry, with or without `docker://`.
 fn parse_image(name: &str) -> anyhow::Result<Reference> {
@@ -29,7 +29,14 @@ fn parse_image(name: &str) -> anyhow::Result<Reference> {
     }
     match ImageName::parse(name).map_err(vmroot::Error::from)? {
         ImageName::Docker(reference) => Ok(reference),
-        _ => Err(UsageError(format!("{name} is not in a registry: expected docker://NAME, or NAME")).into()),
+        ImageName::Cache(image) => {
+            let message = format!("{name} is in the cache, and this command asks a registry");
+            Err(Advised::usage(message, format!("name the image without `vmroot:`, as in `{image}`")).into())
+        }
+        _ => {
+            let message = format!("{name} is not in a registry, and this command asks one");
+            Err(Advised::usage(message, "name an image of a registry: NAME, or docker://NAME").into())
+        }
     }
 }
 
@@ -38,7 +45,7 @@ fn parse_repository(name: &str) -> anyhow::Result<Reference> {
     let reference = parse_image(name)?;
     if reference.tag().is_some() || reference.digest().is_some() {
         let message = format!("{name}: expected a repository, which has no tag and no digest");
-        return Err(UsageError(message).into());
+        return Err(Advised::usage(message, format!("the repository is {}", reference.name())).into());
     }
     Ok(reference)
 }

@@ -14,7 +14,7 @@ use vmroot::{Client, Copier, Reference, SyncDestination, SyncItem, SyncOptions, 
 use super::copy::{copy_options, create_digest_file, side};
 use crate::args::{SyncArguments, SyncFrom, SyncTo};
 use crate::context::Context;
-use crate::exit::UsageError;
+use crate::exit::{Advised, UsageError};
 use crate::output;
 use crate::progress::CopyTasks;
 use crate::registry_access::RegistryAccess;
@@ -27,8 +27,8 @@ pub(crate) fn sync(
     arguments: &SyncArguments,
 ) -> anyhow::Result<()> {
     if (arguments.src, arguments.dest) == (SyncFrom::Dir, SyncTo::Dir) {
-        let text = "sync copies no directories to directories; `cp -a` or rsync do";
-        return Err(UsageError(text.to_owned()).into());
+        let message = "sync copies no directories to directories";
+        return Err(Advised::usage(message, "`cp -a` and rsync copy directories").into());
     }
     let client = context.client()?;
     let reader = side::source_client(context, &client, &arguments.source)?;
@@ -238,8 +238,8 @@ fn distinct(items: Vec<(Client, SyncItem)>) -> anyhow::Result<Vec<(Client, SyncI
         match places.get(&place) {
             Some(first) if *first == source => continue,
             Some(first) => {
-                let text = format!("{first} and {source} would both become {place}; --scoped keeps them apart");
-                return Err(UsageError(text).into());
+                let message = format!("{first} and {source} would both become {place}");
+                return Err(Advised::usage(message, "--scoped keeps them apart").into());
             }
             None => places.insert(place, source),
         };

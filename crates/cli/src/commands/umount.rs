@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::process::getuid;
@@ -14,6 +14,7 @@ use vmroot::kernel_mount::{MountAt, Owner};
 
 use crate::args::UmountArguments;
 use crate::context::Context;
+use crate::exit::Advised;
 use crate::mounts::Records;
 use crate::output;
 
@@ -46,18 +47,19 @@ fn unmount_one(context: &Context, directory: &Path, options: &UmountArguments) -
     let (form, source) = (mount.form.display(), mount.source.display());
     match mount.owner() {
         Owner::Vmroot => {}
-        Owner::Bind { original: Some(original) } => bail!(
-            "{place}: not a mount of vmroot, but a bind mount of vmroot's mount on {}; umount(8) unmounts it",
-            original.display()
-        ),
-        Owner::Bind { original: None } => {
-            bail!("{place}: not a mount of vmroot, but a bind mount of a directory of {source}; umount(8) unmounts it")
+        Owner::Bind { original } => {
+            let of = original.map_or_else(
+                || format!("a directory of {source}"),
+                |original| format!("vmroot's mount on {}", original.display()),
+            );
+            let message = format!("{place}: not a mount of vmroot, but a bind mount of {of}");
+            return Err(Advised::new(message, format!("`umount {place}` unmounts it")).into());
         }
         Owner::Other => {
             let below = below(&mount).map(|image| format!(", over vmroot's mount of {image}")).unwrap_or_default();
-            let program =
-                if mount.form.as_encoded_bytes().starts_with(b"fuse") { "fusermount3 -u" } else { "umount(8)" };
-            bail!("{place}: not a mount of vmroot, but {form}, {source}{below}; {program} unmounts it")
+            let program = if mount.form.as_encoded_bytes().starts_with(b"fuse") { "fusermount3 -u" } else { "umount" };
+            let message = format!("{place}: not a mount of vmroot, but {form}, {source}{below}");
+            return Err(Advised::new(message, format!("`{program} {place}` unmounts it")).into());
         }
     }
     let flags = if options.lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
@@ -81,9 +83,13 @@ fn unmount_without_permission(mount: &MountAt, options: &UmountArguments) -> any
     let place = mount.mountpoint.display();
     let own = getuid().as_raw();
     match mount.user() {
-        None => bail!("{place}: only root may unmount a mount by the kernel ({})", mount.form.display()),
+        None => {
+            let message = format!("{place}: only root may unmount a mount by the kernel ({})", mount.form.display());
+            Err(Advised::new(message, format!("run `sudo vmroot umount {place}`")))?;
+        }
         Some(user) if user != own => {
-            bail!("{place}: the user with the id {user} mounted it; only this user and root may unmount it")
+            let message = format!("{place}: the user with the id {user} mounted it");
+            Err(Advised::new(message, "only this user and root may unmount it"))?;
         }
         Some(_) => {}
     }
@@ -94,29 +100,35 @@ fn unmount_without_permission(mount: &MountAt, options: &UmountArguments) -> any
 }
 
 fn in_use(mount: &MountAt) -> anyhow::Error {
-    anyhow!(
-        "{}: files or working directories of the mount are in use; --lazy unmounts it now, and it ends with its last user",
-        mount.mountpoint.display()
-    )
+    let place = mount.mountpoint.display();
+    let message = format!("{place}: files or working directories of the mount are in use");
+    let hint = format!("`fuser -vm {place}` lists their users; --lazy unmounts it now, and it ends with its last user");
+    Advised::new(message, hint).into()
 }
 
 /// Returns the error for a directory that is no mountpoint.
 fn not_mounted(context: &Context, directory: &Path) -> anyhow::Error {
     let place = directory.display();
-    let mut text = format!("{place}: nothing is mounted there");
+    let message = format!("{place}: nothing is mounted there");
     let outer = MountAt::containing(directory).ok().flatten().filter(MountAt::is_ours);
     let absolute = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
     let elsewhere = Records::read(context).ok().and_then(|(records, _)| records.process_elsewhere(&absolute));
-    if let Some(outer) = outer {
-        text += &format!("; it is a part of vmroot's mount on {}", outer.mountpoint.display());
-    } else if let Some(pid) = elsewhere {
-        text += &format!(
-            ", but in the mount namespace of process {pid}; `nsenter --target {pid} --mount vmroot umount {place}` \
-             unmounts it"
-        );
-    }
-    // Its exit code is that of a missing file.
-    io::Error::new(io::ErrorKind::NotFound, text).into()
+    // The exit code is that of a missing file.
+    let advised = match (outer, elsewhere) {
+        (Some(outer), _) => {
+            let outer = outer.mountpoint.display();
+            Advised::not_found(
+                format!("{message}; it is a part of vmroot's mount on {outer}"),
+                format!("`vmroot umount {outer}` unmounts all of it"),
+            )
+        }
+        (None, Some(pid)) => Advised::not_found(
+            format!("{message}, but in the mount namespace of process {pid}"),
+            format!("`nsenter --target {pid} --mount vmroot umount {place}` unmounts it"),
+        ),
+        (None, None) => Advised::not_found(message, "`vmroot mounts` lists the mounts of vmroot"),
+    };
+    advised.into()
 }
 
 /// Returns the image of vmroot's mount that a mount covers.

@@ -15,7 +15,7 @@ const DAMAGED: u8 = 5;
 
 /// Verifies the whole cache, and repairs it if requested. Exits with code 5 if damage is left.
 pub(crate) fn verify(context: &Context, arguments: &VerifyArguments) -> anyhow::Result<()> {
-    let client = context.client()?.with_progress(StoreProgress::of_work(Action::Fetch, ""));
+    let client = context.client_of_cache()?.with_progress(StoreProgress::of_work(Action::Fetch, ""));
     if arguments.empty_quarantine {
         return empty_quarantine(context, &client);
     }

@@ -2,15 +2,18 @@
 
 use std::io;
 
+use vmroot::container_fs::Error as RootError;
 use vmroot::fuse::Refusal;
-use vmroot::{ErrorKind, cache, export, fuse, kernel_mount, layer_index};
+use vmroot::{ErrorKind, cache, config_files, export, fuse, kernel_mount, layer_index};
 
-use super::Failed;
+use super::{Failed, paths};
+use crate::context::NO_CACHE;
 
 /// Returns the hint for an error of the cache.
 pub(super) fn of_cache(error: &cache::Error) -> Option<String> {
     use cache::Error;
     match error {
+        Error::ReadOnly { path } if !path.exists() => Some(NO_CACHE.to_owned()),
         Error::ReadOnly { .. } => Some(
             "name a cache of your own with --cache or VMROOT_CACHE, and this one with --shared-cache to use its images"
                 .to_owned(),
@@ -25,6 +28,7 @@ pub(super) fn of_cache(error: &cache::Error) -> Option<String> {
         Error::Io(error) if error.source.kind() == io::ErrorKind::NotADirectory => {
             Some("--cache and VMROOT_CACHE name a directory".to_owned())
         }
+        Error::Lease { .. } => Some("release the lease by its id, and create it again".to_owned()),
         Error::DigestMismatch { .. } | Error::SizeMismatch { .. } => {
             Some("`vmroot verify --repair` repairs the cache".to_owned())
         }
@@ -37,6 +41,7 @@ pub(super) fn of_squashfs(error: &export::Error, failed: &Failed<'_>) -> Option<
     use export::Error;
     match error {
         Error::TargetNotEmpty(_) => Some("name a new directory, or empty that one".to_owned()),
+        Error::MissingProgram { package, .. } => Some(format!("install {package}")),
         Error::Program { message, .. } if failed.context.is_some_and(super::Context::verbose) => {
             Some(format!("its messages are: {message}"))
         }
@@ -49,11 +54,20 @@ pub(super) fn of_squashfs(error: &export::Error, failed: &Failed<'_>) -> Option<
 pub(super) fn of_fuse(error: &fuse::Error, failed: &Failed<'_>) -> Option<String> {
     use fuse::Error;
     Some(match error {
-        Error::Device(_) | Error::Helper { refusal: Refusal::Device, .. } => {
-            "`modprobe fuse` as root loads the driver; a container needs --device /dev/fuse".to_owned()
+        Error::Device(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            format!("`chmod 0666 /dev/fuse` as root lets every user mount, as on most systems; {NO_MOUNT}")
         }
-        Error::Helper { refusal: Refusal::NotPermitted, .. } => {
-            "`vmroot export --format dir`, `vmroot ls` and `vmroot cat` need no mount".to_owned()
+        Error::Device(_) | Error::Helper { refusal: Refusal::Device, .. } => {
+            format!("`modprobe fuse` as root loads the driver; a container needs --device /dev/fuse; {NO_MOUNT}")
+        }
+        Error::NoHelper => format!("install the package fuse3; {NO_MOUNT}"),
+        Error::Helper { refusal: Refusal::NotPermitted, .. } => NO_MOUNT.to_owned(),
+        Error::Helper { refusal: Refusal::AllowOther, .. } => {
+            "root can add the line user_allow_other to it; without --allow-other, only you can read the mount"
+                .to_owned()
+        }
+        Error::Helper { refusal: Refusal::TooMany, .. } => {
+            "`vmroot mounts` lists the mounts; root can raise mount_max in that file".to_owned()
         }
         Error::Helper { refusal: Refusal::NotWritable | Refusal::NotOwner | Refusal::FileSystem, .. } => {
             "name a directory of your own, such as one in $HOME".to_owned()
@@ -69,12 +83,16 @@ pub(super) fn of_fuse(error: &fuse::Error, failed: &Failed<'_>) -> Option<String
     })
 }
 
+/// The hint for a system on which the user cannot mount.
+const NO_MOUNT: &str = "`vmroot ls`, `cat`, `cp` and `export` need no mount";
+
 /// Returns the hint for an error of a mount of the kernel.
 pub(super) fn of_kernel_mount(error: &kernel_mount::Error) -> Option<String> {
     use kernel_mount::Error;
     Some(match error {
         Error::NotPermitted(form) if form.contains("overlay") => {
-            "without --upper and --work, any user can mount an image".to_owned()
+            "a writable view needs root: run the command with sudo; without --upper and --work, any user can mount an image"
+                .to_owned()
         }
         Error::NotPermitted(_) | Error::NoFileSystem(_) | Error::NoFileBackedMounts(_) => {
             "--driver fuse mounts as any user, with any kernel".to_owned()
@@ -94,9 +112,40 @@ fn is_busy(error: &io::Error) -> bool {
 /// Returns the hint for an error of a layer.
 pub(super) fn of_layer(error: &layer_index::Error) -> Option<String> {
     match error {
+        layer_index::Error::NotATar { content: Some(content) } if paths::of_content(content).is_some() => {
+            paths::of_content(content).map(str::to_owned)
+        }
         layer_index::Error::NotATar { .. } => {
             Some("a layer is a tar, plain or compressed with gzip, zstd, xz or bzip2".to_owned())
         }
+        _ => None,
+    }
+}
+
+/// Returns the hint for an error of a root.
+pub(super) fn of_root(error: &RootError) -> Option<String> {
+    Some(match error {
+        RootError::TooManyLinks(_) => {
+            "the links lead in a circle, or through more than 40 links; `vmroot readlink` prints the target of each"
+                .to_owned()
+        }
+        RootError::Contents { shared: Some(_), .. } => {
+            "make the shared cache readable, or run the command without it to fetch the image".to_owned()
+        }
+        RootError::Contents { shared: None, .. } => "`vmroot verify --repair` repairs the cache".to_owned(),
+        RootError::IsADirectory(_) => "`vmroot ls` lists directories, `vmroot cp` copies them".to_owned(),
+        RootError::NotALink(_) => "`vmroot resolve` resolves any path, `vmroot stat` describes it".to_owned(),
+        _ => return None,
+    })
+}
+
+/// Returns the hint for an error of the files for registries.
+pub(super) fn of_configuration(error: &config_files::Error) -> Option<String> {
+    use config_files::Error;
+    match error {
+        Error::NotLoggedIn { key } => Some(format!(
+            "`vmroot login {key}` stores credentials; `vmroot registries explain {key}/IMAGE` says where they are looked for"
+        )),
         _ => None,
     }
 }

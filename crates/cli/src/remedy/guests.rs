@@ -1,6 +1,7 @@
 //! Hints for errors of guests.
 
-use vmroot::boot::Error;
+use vmroot::boot::{Error, Vmm};
+use vmroot::guest;
 
 use super::KERNEL;
 
@@ -25,6 +26,18 @@ pub(super) fn remedy(error: &Error) -> Option<String> {
         Error::HostMemory { .. } | Error::Memory { .. } => "--memory sets the memory of the guest".to_owned(),
         Error::Processors { .. } => "--cpus sets the number of processors".to_owned(),
         Error::Timeout(_) => "--timeout gives it more time".to_owned(),
+        Error::TooManyDisks { .. } => {
+            "--via erofs takes one disk for all layers, and --via erofs-meta one for each; under QEMU, a VMDK joins those of \
+             erofs-meta"
+                .to_owned()
+        }
+        Error::Unsupported { what, .. } if what.contains("KVM") => {
+            "the group of /dev/kvm may use KVM; --vmm qemu runs guests without it, slowly".to_owned()
+        }
+        Error::Unsupported { vmm: Vmm::Firecracker, what } if what.contains("virtio-fs") => {
+            "use --via erofs, ext4, squashfs or cpio, or --vmm qemu".to_owned()
+        }
+        Error::Unsupported { .. } => "use --via erofs, ext4 or squashfs, or --vmm qemu".to_owned(),
         Error::WrongKernel { image, .. } => {
             format!("a kernel for {image} is needed, or an image for the kernel's architecture")
         }
@@ -33,6 +46,22 @@ pub(super) fn remedy(error: &Error) -> Option<String> {
         }
         Error::Ended { .. } => "-v shows the messages of the kernel".to_owned(),
         _ => return None,
+    })
+}
+
+/// Returns the hint for an error of the guest's init.
+pub(super) fn of_init(error: &guest::InitError) -> Option<String> {
+    Some(match error {
+        guest::InitError::NoInit { architecture, .. } => match guest::rust_target(architecture) {
+            Some(target) => format!("rebuild vmroot after `rustup target add {target}`, or give --init FILE"),
+            None => "give --init FILE".to_owned(),
+        },
+        guest::InitError::NotAProgram => {
+            "an init is a program of Linux (ELF) for the architecture of the image".to_owned()
+        }
+        guest::InitError::OtherArchitecture { architecture, .. } => {
+            format!("name a program for {architecture}, or take the image for the other architecture with --arch")
+        }
     })
 }
 

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use vmroot::{image_store, transport};
+use tracing::subscriber::{NoSubscriber, with_default};
+use vmroot::{ImageName, image_store, transport};
 
-use super::{Failed, names};
+use super::{Failed, names, paths};
+use crate::context::NO_CACHE;
 use crate::similar::similar;
 use crate::transports;
 
@@ -15,6 +17,10 @@ const MAX_SIMILAR: usize = 3;
 pub(super) fn of_store(error: &image_store::Error, failed: &Failed<'_>) -> Option<String> {
     use image_store::Error;
     Some(match error {
+        Error::NoSuchImage(_) | Error::NoSuchLease(_) if has_no_cache(failed) => {
+            let directory = failed.context.map(|context| context.cache().display().to_string()).unwrap_or_default();
+            format!("there is no cache in {directory}: {NO_CACHE}")
+        }
         Error::NoSuchImage(name) => {
             // With a platform, the name is followed by ` for OS/ARCH`.
             let name = name.split(' ').next().unwrap_or_default();
@@ -28,11 +34,28 @@ pub(super) fn of_store(error: &image_store::Error, failed: &Failed<'_>) -> Optio
                 _ => "`vmroot images` lists the images of the cache".to_owned(),
             }
         }
+        Error::OtherPlatforms { name, available, .. } if failed.verb == "load" || ImageName::is_archive(name) => {
+            let first = available.split(", ").next().unwrap_or_default();
+            match available.contains(", ") {
+                true => format!("--platform {first} takes that one, and --all-platforms of `vmroot load` all of them"),
+                false => format!("--platform {first} takes it"),
+            }
+        }
         Error::OtherPlatforms { name, wanted, available } => {
             let first = available.split(", ").next().unwrap_or_default();
             format!("--platform {first} takes that one; `vmroot pull --platform {wanted} {name}` fetches the other")
         }
         Error::Ambiguous { .. } => "give one of these, or more digits of the id".to_owned(),
+        Error::LeaseExists(id) => format!("`vmroot lease release {id}` ends it; --id names the new one otherwise"),
+        Error::Damaged { again, .. } => again.clone(),
+        Error::Blob { reason, .. } if reason.starts_with("is damaged in") => {
+            "`vmroot verify --repair` fetches damaged blobs again; without --shared-cache, an image is pulled here".to_owned()
+        }
+        Error::Shared { directory, .. } => {
+            format!("its owner can change it with `vmroot --cache {}`", directory.display())
+        }
+        Error::InUse { .. } => "run the command again when that has ended".to_owned(),
+        Error::NoLayer { .. } => "pull or load an image that has the layer".to_owned(),
         Error::NoSuchLease(_) => "`vmroot lease list` lists the leases".to_owned(),
         Error::InvalidFilter { .. } => {
             "filters are reference=PATTERN, label=NAME[=VALUE], label!=NAME[=VALUE], platform=OS/ARCH, dangling=true|false, \
@@ -46,9 +69,15 @@ pub(super) fn of_store(error: &image_store::Error, failed: &Failed<'_>) -> Optio
     })
 }
 
+fn has_no_cache(failed: &Failed<'_>) -> bool {
+    failed.context.is_some_and(|context| !context.has_cache() && context.shared_caches().is_empty())
+}
+
 /// Returns the names of images in the cache that are nearly the same. Errors are ignored: the hint is not the failure.
 fn similar_images(name: &str, failed: &Failed<'_>) -> Vec<String> {
-    let images = failed.context.and_then(|context| context.client().ok()).and_then(|client| client.images().ok());
+    // Without a log: the command has written its warnings of the caches already.
+    let images =
+        with_default(NoSubscriber::default(), || failed.context?.without_new_cache().client().ok()?.images().ok());
     let names = images.unwrap_or_default().into_iter().filter_map(|record| record.reference);
     let mut candidates = Vec::new();
     for reference in names {
@@ -71,7 +100,7 @@ fn similar_images(name: &str, failed: &Failed<'_>) -> Vec<String> {
 }
 
 /// Returns the hint for an error of an archive, a layout or a directory.
-pub(super) fn of_transport(error: &transport::Error) -> Option<String> {
+pub(super) fn of_transport(error: &transport::Error, failed: &Failed<'_>) -> Option<String> {
     use transport::Error;
     Some(match error {
         Error::InvalidName { name, .. } => match name.split_once(':') {
@@ -83,6 +112,7 @@ pub(super) fn of_transport(error: &transport::Error) -> Option<String> {
             _ => return None,
         },
         Error::NotAnArchive { path, .. } | Error::NoManifestJson { path } if path.is_dir() => layouts().to_owned(),
+        Error::NotAnArchive { path, .. } if paths::of_archive(path).is_some() => paths::of_archive(path)?.to_owned(),
         Error::NotAnArchive { .. } => {
             "images are in archives of `docker save`, `podman save` or `skopeo copy`, compressed or not".to_owned()
         }
@@ -102,8 +132,17 @@ pub(super) fn of_transport(error: &transport::Error) -> Option<String> {
         Error::Io { path, source, .. } if source.kind() == std::io::ErrorKind::NotADirectory => {
             archives(path.parent().unwrap_or(path))
         }
+        Error::NoSuchImage { .. } | Error::SeveralImages { .. } if failed.verb == "load" => {
+            "--image NAME loads one of them, --image @N the one at a position, counting from 0".to_owned()
+        }
         Error::NoSuchImage { .. } | Error::SeveralImages { .. } => {
             "append :NAME, or :@N for the image at a position, counting from 0".to_owned()
+        }
+        Error::WrongBlob { place, .. } if place.starts_with("vmroot:") => {
+            "`vmroot verify --repair` repairs the cache".to_owned()
+        }
+        Error::Member { reason, .. } if reason.contains("may not be read by this user") => {
+            "run vmroot in `podman unshare`, which has the ids of the store's files".to_owned()
         }
         Error::DaemonUnreachable { .. } => {
             "check that the Docker engine runs; DOCKER_HOST or --daemon-host names its address".to_owned()

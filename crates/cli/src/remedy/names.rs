@@ -4,6 +4,7 @@ use std::path::Path;
 
 use vmroot::model::Error;
 
+use super::paths;
 use crate::similar::similar;
 use crate::transports;
 
@@ -34,13 +35,8 @@ fn of_reference(reference: &str) -> Option<String> {
             _ => transport(scheme),
         });
     }
-    let is_path = reference.starts_with(['/', '.', '~']) || Path::new(reference).exists();
-    if is_path {
-        return Some(
-            "a file or directory is named with a transport: docker-archive:FILE, oci-archive:FILE, oci:DIR, tarball:FILE; \
-             `vmroot load FILE` loads archives"
-                .to_owned(),
-        );
+    if reference.starts_with(['/', '.', '~']) || Path::new(reference).exists() {
+        return Some(paths::of_path(Path::new(reference)));
     }
     let (word, rest) = reference.split_once(':')?;
     let is_word = word.bytes().all(|byte| byte.is_ascii_alphanumeric());

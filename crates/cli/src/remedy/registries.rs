@@ -79,6 +79,7 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
         Error::NotFound { url, message } if message.starts_with("NAME_UNKNOWN") => {
             format!("check the spelling of the repository; `vmroot repos {}` lists those there are", host(url))
         }
+        Error::ReferrersConflict { .. } => "run the command again".to_owned(),
         Error::DeleteUnsupported { .. } => {
             "the registry must be configured to allow deletions (REGISTRY_STORAGE_DELETE_ENABLED=true)".to_owned()
         }

@@ -214,7 +214,6 @@ fn every_limit_is_6() {
     let auth = format!("--authfile={}", large.display());
     for (arguments, what) in [
         (&["export", &reference, out, "--format=cpio"][..], "4095"),
-        (&["resolve", &reference, "loop"], "symbolic links"),
         (&["config", &reference], "16777216"),
         (&["export", &reference, out, "--format=tar", &init], "67108864"),
         (&["virtiofs", &reference, &socket], "107"),
@@ -222,6 +221,16 @@ fn every_limit_is_6() {
         let message = program.fails(6, arguments.iter().chain(&["--arch=amd64"]));
         assert!(message.contains(what), "{arguments:?}: {message}");
     }
+
+    // As with cat(1) and ls(1): no option of this program is a limit for them.
+    for verb in ["cat", "ls", "resolve"] {
+        let message = program.fails(1, [verb, &reference, "loop", "--arch=amd64"]);
+        assert!(
+            message.contains("symbolic links") && message.contains("hint: the links lead in a circle"),
+            "{message}"
+        );
+    }
+    assert_eq!(program.ok(["readlink", &reference, "loop", "--arch=amd64"]), "loop\n");
 
     registry.require(Auth::basic("user", "secret"));
     let message = program.fails(6, ["pull", &reference, "--arch=amd64", &auth]);

@@ -175,8 +175,8 @@ fn wrong_options_and_templates() {
     let program = Program::new();
     for (arguments, message) in [
         (&["--raw", "--format={{.}}"][..], "--format"),
-        (&["--format={{.Nope}}"], "at <.Nope>: can't evaluate field Nope in type interface {}"),
-        (&["--format={{.Os"], "template: vmroot inspect:1: bad character"),
+        (&["--format={{.Nope}}"], "hint: the fields are Name, Tag, Digest, RepoTags"),
+        (&["--format={{.Os"], "--format: bad character"),
         (&["--format={{nope}}"], "function \"nope\" not defined"),
         (&["--manifest-digest=md5"], "md5"),
     ] {

@@ -41,6 +41,7 @@ mod mount_table;
 mod mounting;
 mod mountpoints;
 mod names;
+mod no_cache;
 mod odd_layers;
 mod omitted;
 mod on_top;

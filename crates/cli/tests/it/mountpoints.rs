@@ -65,11 +65,11 @@ fn files_and_mounts_are_hidden_only_with_force() {
     fs::create_dir_all(&test.place).unwrap();
     fs::write(test.place.join("precious"), "x").unwrap();
     let message = test.program.fails(1, arguments(&test, &[]));
-    assert!(message.contains(&format!("{place}: not empty; --force mounts over it")), "{message}");
+    assert!(message.contains(&format!("{place}: not empty\nhint: --force mounts over it")), "{message}");
     test.program.ok(arguments(&test, &["--force"]));
     assert_eq!(test.motd(), "amd64\n");
     let message = test.program.fails(1, arguments(&test, &[]));
-    let expected = format!("{place}: vmroot's mount of {} is mounted there; --force mounts over it", test.image);
+    let expected = format!("{place}: vmroot's mount of {} is mounted there\nhint: --force mounts over it", test.image);
     assert!(message.contains(&expected), "{message}");
     test.program.ok(arguments(&test, &["-f"]));
     test.umount();
@@ -104,7 +104,7 @@ fn dead_mount_is_named() {
     assert!(mount["served"] == false && mount["process"].is_null(), "{mount}");
     assert!(test.program.ok(["mounts"]).contains(&format!("{pid} (ended)")));
     let message = test.program.fails(1, arguments(&test, &[]));
-    assert!(message.contains("is mounted there; --force mounts over it"), "{message}");
+    assert!(message.contains("is mounted there\nhint: --force mounts over it"), "{message}");
     test.program.ok(arguments(&test, &["--force"]));
     assert_eq!(test.motd(), "amd64\n");
     test.umount();

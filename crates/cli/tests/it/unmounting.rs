@@ -90,8 +90,10 @@ fn bind_mounts_stay() {
         for source in [place.clone(), place.join("etc")] {
             mount_bind(&source, &bind).unwrap();
             let message = test.program.fails(1, ["umount".as_ref(), bind.as_os_str()]);
-            let expected =
-                format!(": not a mount of vmroot, but a bind mount of vmroot's mount on {};", place.display());
+            let expected = format!(
+                ": not a mount of vmroot, but a bind mount of vmroot's mount on {}\nhint: `umount ",
+                place.display()
+            );
             assert!(message.contains(&expected), "{driver}: {message}");
             unmount(&bind, UnmountFlags::empty()).expect("it is still there");
         }
@@ -134,7 +136,7 @@ fn mount_in_use_is_unmounted_only_lazily() {
         test.mount(&[driver]);
         let mut file = fs::File::open(test.place.join("etc/motd")).unwrap();
         let message = test.program.fails(1, ["umount".as_ref(), test.place.as_os_str()]);
-        assert!(message.contains("are in use; --lazy unmounts it now"), "{driver}: {message}");
+        assert!(message.contains("--lazy unmounts it now"), "{driver}: {message}");
         assert!(test.is_mounted());
         test.program.ok(["umount".as_ref(), "--lazy".as_ref(), test.place.as_os_str()]);
         assert!(!test.is_mounted());

@@ -1,11 +1,11 @@
 //! Fields of structs, keys of maps, and methods of times and digests.
 
 use super::Machine;
-use crate::Result;
 use crate::ast::Operand;
 use crate::schema::Type;
 use crate::time::Time;
 use crate::value::Value;
+use crate::{Error, Result};
 
 impl<'a> Machine<'a> {
     /// Evaluates `.A.B` of a value. The arguments are those of the last field.
@@ -34,7 +34,9 @@ impl<'a> Machine<'a> {
     ) -> Result<Value<'a>> {
         let has_arguments = !arguments.is_empty() || last.is_some();
         let type_name = value.type_name();
-        match value.dig() {
+        let value = value.dig();
+        let known = known_fields(&value);
+        match value {
             Value::Missing => return Ok(Value::Missing),
             Value::Nil(Type::Pointer(of)) if matches!(&**of, Type::Struct(of) if of.field(name).is_none()) => {}
             Value::Nil(_) => return Err(self.error(format!("nil pointer evaluating {type_name}.{name}"))),
@@ -73,7 +75,16 @@ impl<'a> Machine<'a> {
             }
             _ => {}
         }
-        Err(self.error(format!("can't evaluate field {name} in type {type_name}")))
+        Err(self.unknown_field(name, type_name.to_string(), known))
+    }
+
+    fn unknown_field(&self, field: &str, of: String, known: Vec<&'static str>) -> Error {
+        match self.error("") {
+            Error::Execute { name, line, column, executing, context, .. } => {
+                Error::UnknownField { name, line, column, executing, context, field: field.to_owned(), of, known }
+            }
+            error => error,
+        }
     }
 
     fn without_arguments(&self, name: &str, value: Value<'a>, count: usize) -> Result<Value<'a>> {
@@ -96,6 +107,20 @@ impl<'a> Machine<'a> {
         }
         let layout = self.text_arguments(arguments, dot, last)?;
         Ok(Value::text(time.format(&String::from_utf8_lossy(&layout))))
+    }
+}
+
+/// Returns the names of the fields and methods of a value.
+fn known_fields(value: &Value<'_>) -> Vec<&'static str> {
+    match value {
+        Value::Struct(_, of) => of.names(),
+        Value::Nil(Type::Pointer(of)) => match &**of {
+            Type::Struct(of) => of.names(),
+            _ => Vec::new(),
+        },
+        Value::Time(..) => vec!["Format", "Unix", "String", "UTC", "IsZero", "Year", "Month", "Day", "Weekday"],
+        Value::Digest(_) => vec!["Algorithm", "Encoded", "Hex", "String"],
+        _ => Vec::new(),
     }
 }
 

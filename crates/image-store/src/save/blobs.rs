@@ -133,10 +133,10 @@ impl<'a> CheckedReader<'a> {
 
 pub(super) fn damaged(blob: &CachedBlob) -> Error {
     let reason = match &blob.shared {
-        None => "is damaged in the cache; `vmroot verify --repair` fetches it again".to_owned(),
+        None => "is damaged in the cache".to_owned(),
         Some(directory) => {
             let directory = directory.display();
-            format!("is damaged in the shared cache {directory}; pull the image without that cache, or repair it")
+            format!("is damaged in the shared cache {directory}")
         }
     };
     Error::Blob { image: blob.path.display().to_string(), digest: blob.digest, reason }

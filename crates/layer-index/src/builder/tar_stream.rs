@@ -60,6 +60,9 @@ pub(super) enum EntryKind {
     Fifo,
 }
 
+/// The number of bytes at the start of a stream that tell what it is, if it is not a tar.
+const CONTENT_START: usize = 2048;
+
 /// The length of a header in bytes.
 const BLOCK_BYTES: u64 = BLOCK as u64;
 
@@ -101,6 +104,9 @@ impl<R: BufRead> TarStream<R> {
             self.header_name.clear();
             let mut block = [0; BLOCK];
             if !self.read_header(&mut block, extended.bytes > 0)? {
+                if self.header_offset == 0 {
+                    self.check_empty()?;
+                }
                 return Ok(None);
             }
             let fields = header::parse(&block).map_err(|reason| match self.header_offset {
@@ -216,6 +222,22 @@ impl<R: BufRead> TarStream<R> {
             return Err(self.invalid("the tar ends after an extended header"));
         }
         Ok(!at_end)
+    }
+
+    /// Fails if a stream that begins as an empty tar has other content after that: file systems such as EROFS and ext4
+    /// leave their first 1024 bytes to boot loaders.
+    fn check_empty(&mut self) -> Result<()> {
+        let mut start = vec![0; usize::try_from(self.position).unwrap_or(0)];
+        while start.len() < CONTENT_START {
+            let data = self.fill()?;
+            let count = data.len().min(CONTENT_START - start.len());
+            if count == 0 {
+                break;
+            }
+            start.extend_from_slice(&data[..count]);
+            self.consume(count);
+        }
+        if start.iter().all(|&byte| byte == 0) { Ok(()) } else { Err(not_a_tar(&start)) }
     }
 
     /// Reads the data of an extended header. `before` is the size of the extended headers before it.

@@ -43,7 +43,7 @@ impl AuthFileEditor {
         // `rename` would replace a link by a file. Users link these files to where they keep their settings.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         if path.file_name().is_some_and(|name| name == ".dockercfg") {
-            let reason = "docker no longer writes files of this form; name a config.json or auth.json".to_owned();
+            let reason = "docker no longer writes files of this form".to_owned();
             return Err(Error::AuthFile { path, reason });
         }
         let failed = |error: io::Error| Error::AuthFile { path: path.clone(), reason: error.to_string() };

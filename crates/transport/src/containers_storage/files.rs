@@ -46,9 +46,7 @@ impl LayerFiles {
         let fail = |errno: Errno| match errno {
             Errno::NOENT => Error::Missing { path: self.path.clone(), role: "file", member: shown.clone() },
             Errno::LOOP => Error::member(&self.path, &shown, "is a symbolic link, and should be a file"),
-            Errno::ACCESS => {
-                Error::member(&self.path, &shown, "may not be read by this user; run the program in `podman unshare`")
-            }
+            Errno::ACCESS => Error::member(&self.path, &shown, "may not be read by this user"),
             errno => Error::Io { action: "open", path: self.path.join(&shown), source: errno.into() },
         };
         let path = CString::new(name).map_err(|_| Error::member(&self.path, &shown, "is not a name of a file"))?;

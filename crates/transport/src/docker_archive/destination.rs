@@ -50,7 +50,7 @@ impl DockerArchiveDestination {
     /// Opens the file for writing. A file that is not empty is an error: it may have other images.
     pub(crate) fn open(path: &Path, name: Option<Reference>, options: &DestinationOptions) -> Result<Self> {
         if fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0) {
-            let reason = "docker-archive doesn't support modifying existing images; remove the file first";
+            let reason = "docker-archive doesn't support modifying existing images";
             return Err(Error::Occupied { path: path.to_owned(), reason });
         }
         let tags: Vec<Reference> = name.into_iter().chain(options.additional_tags.iter().cloned()).collect();

@@ -106,6 +106,7 @@ impl Client {
                 Some(Document::Manifest(original)) => {
                     ImageDocuments { top: Document::Manifest(original.clone()), manifest: original, config, references }
                 }
+                Some(top @ Document::Index(_)) => ImageDocuments { top, manifest, config, references },
                 _ => ImageDocuments { top: Arc::unwrap_or_clone(top), manifest, config, references },
             })
         })

@@ -75,6 +75,7 @@ fn of_this_crate(inner: &Inner) -> Option<Cause<'_>> {
         Inner::Guest(error) => error,
         #[cfg(feature = "kernel-mount")]
         Inner::KernelMount(error) => error,
+        Inner::NotFetched { find, .. } => &**find,
         other => return other.source(),
     })
 }

@@ -22,7 +22,7 @@ use super::{GUEST_DIRECTORY, Init, guest_options, open_root};
 use crate::args::{BootArguments, Form};
 use crate::context::{Context, OpenedRoot};
 use crate::display::{self, Action, LONG, NewTask};
-use crate::exit::UsageError;
+use crate::exit::Advised;
 use crate::paths::{self, NewDirectory};
 use crate::{environment, output, progress, signals};
 use server::ServedRoot;
@@ -124,7 +124,7 @@ fn check(options: &BootArguments) -> anyhow::Result<()> {
         _ => return Ok(()),
     };
     let option = if options.output.is_some() { "--output" } else { "--print" };
-    Err(UsageError(format!("{option}: {text}; use --via erofs, which has everything in one image")).into())
+    Err(Advised::usage(format!("{option}: {text}"), "--via erofs has everything in one image").into())
 }
 
 /// Chooses the accelerator for the printed command line, as `boot` does. A script chooses itself.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use vmroot::{ImageName, is_id, validate_image_name};
 
-use crate::exit::UsageError;
+use crate::exit::Advised;
 
 /// The prefix of the name of a prebaked directory.
 const PREBAKED: &str = "prebaked:";
@@ -22,7 +22,7 @@ pub(super) struct Operands {
 
 impl Operands {
     /// Parses `IMAGE:/PATH DEST` or `IMAGE PATH DEST`.
-    pub(super) fn parse(operands: &[OsString]) -> Result<Self, UsageError> {
+    pub(super) fn parse(operands: &[OsString]) -> Result<Self, Advised> {
         let (image, path, destination) = match operands {
             [source, destination] => {
                 let Some((image, path)) = split(source.as_bytes()) else {
@@ -32,13 +32,18 @@ impl Operands {
             }
             [image, path, destination] => {
                 let name = image.to_str();
-                let name = name.ok_or_else(|| UsageError(format!("{}: not the name of an image", image.display())))?;
+                let name = name.ok_or_else(|| not_a_name(image))?;
                 (name.to_owned(), path.clone().into_vec(), destination)
             }
-            _ => return Err(UsageError("cp takes IMAGE:/PATH and DEST, or IMAGE, PATH and DEST".to_owned())),
+            _ => {
+                return Err(Advised::usage(
+                    "cp takes two or three operands",
+                    "they are IMAGE:/PATH and DEST, or IMAGE, PATH and DEST",
+                ));
+            }
         };
         if destination.is_empty() {
-            return Err(UsageError("DEST is empty; `.` is the working directory".to_owned()));
+            return Err(Advised::usage("DEST is empty", "`.` is the working directory"));
         }
         Ok(Self { image, path, destination: destination.clone() })
     }
@@ -81,14 +86,19 @@ fn is_image(name: &str) -> bool {
 }
 
 /// Returns the error for a source without a path.
-fn no_path(source: &OsStr, destination: &OsStr) -> UsageError {
+fn no_path(source: &OsStr, destination: &OsStr) -> Advised {
     if split(destination.as_bytes()).is_some() {
-        let text = "cp copies from an image, and images do not change: `vmroot commit` adds a layer to one, and --add \
-                    of `export`, `mount` and `boot` puts files on top";
-        return UsageError(text.to_owned());
+        return Advised::usage(
+            "cp copies from an image, and images do not change",
+            "`vmroot commit` adds a layer to an image, and --add of `export`, `mount` and `boot` puts files on top",
+        );
     }
-    let name = source.display();
-    UsageError(format!("{name}: has no path in an image; write it as IMAGE:/PATH, with a slash after the colon"))
+    let message = format!("{}: has no path in an image", source.display());
+    Advised::usage(message, "write it as IMAGE:/PATH, with a slash after the colon")
+}
+
+fn not_a_name(image: &OsStr) -> Advised {
+    Advised::usage(format!("{}: not the name of an image", image.display()), "names of images are UTF-8")
 }
 
 #[cfg(test)]
@@ -134,7 +144,7 @@ mod tests {
             let operands: Vec<_> = operands.iter().map(OsString::from).collect();
             Operands::parse(&operands).unwrap_err().to_string()
         };
-        assert!(fails(&["alpine", "x"]).contains("IMAGE:/PATH"));
+        assert!(fails(&["alpine", "x"]).contains("has no path in an image"));
         assert!(fails(&["x", "alpine:/etc"]).contains("images do not change"));
         assert!(fails(&["alpine:/etc", ""]).contains("DEST is empty"));
         let three = ["prebaked:/a:/b", "/c:/d", "x"].map(OsString::from);

@@ -10,7 +10,7 @@ use vmroot::erofs::{ErofsCompression, SIDE_FILES};
 use vmroot::ext4::MAX_LABEL;
 
 use crate::args::{ExportArguments, FileCompression, Format};
-use crate::exit::UsageError;
+use crate::exit::{Advised, UsageError};
 use crate::{output, paths};
 
 /// Returns the format of an image's root: that of `--format`, or else that of a file name's extension, which for
@@ -21,8 +21,8 @@ pub(super) fn root_format(out: &Path, format: Option<Format>) -> anyhow::Result<
             .iter()
             .filter_map(|format| Some(format.to_possible_value()?.get_name().to_owned()));
         let names = names.collect::<Vec<_>>().join(", ");
-        let message = format!("{}: no extension of a format; add --format with one of {names}", out.display());
-        anyhow!(UsageError(message))
+        let message = format!("{}: the name has no extension of a format", out.display());
+        Advised::usage(message, format!("add --format with one of {names}")).into()
     })
 }
 
@@ -30,8 +30,14 @@ pub(super) fn root_format(out: &Path, format: Option<Format>) -> anyhow::Result<
 pub(super) fn layer_format(out: &Path, format: Option<Format>) -> anyhow::Result<Format> {
     match format.or_else(|| named_format(out)) {
         Some(format @ (Format::Tar | Format::TarGz | Format::TarZst)) => Ok(format),
-        Some(_) => Err(anyhow!(UsageError("--from-upper is for --format tar, tar.gz and tar.zst".to_owned()))),
-        None => Err(anyhow!(UsageError(format!("{}: unknown extension; add --format tar", out.display())))),
+        Some(_) => {
+            let hint = "a layer is a tar; name OUT so, or add --format tar";
+            Err(Advised::usage("--from-upper is for --format tar, tar.gz and tar.zst", hint).into())
+        }
+        None => {
+            let message = format!("{}: the name has no extension of a format", out.display());
+            Err(Advised::usage(message, "add --format tar, tar.gz or tar.zst").into())
+        }
     }
 }
 
@@ -115,13 +121,14 @@ pub(super) fn check_paths(format: Format, out: &Path, options: &ExportArguments)
 /// Fails if the output would replace files that exist.
 fn check_new(format: Format, out: &Path) -> anyhow::Result<()> {
     match format {
-        Format::Dir if paths::is_full_directory(out) => Err(anyhow!(
-            "{0}: is not empty; name a new directory, or copy into this one with `vmroot cp IMAGE:/. {0}`",
-            out.display()
-        )),
+        Format::Dir if paths::is_full_directory(out) => {
+            let place = out.display();
+            let hint = format!("name a new directory, or copy into this one with `vmroot cp IMAGE:/. {place}`");
+            Err(Advised::new(format!("{place}: is not empty"), hint).into())
+        }
         Format::Dir => Ok(()),
         Format::Prebaked if paths::is_full_directory(out) => {
-            Err(anyhow!("{}: is not empty; --force writes into it", out.display()))
+            Err(Advised::new(format!("{}: is not empty", out.display()), "--force writes into it").into())
         }
         Format::Prebaked => Ok(()),
         Format::ErofsMeta => {
@@ -184,7 +191,7 @@ mod tests {
         assert_eq!(root_format("a.tar".as_ref(), Some(Format::Dir)).unwrap(), Format::Dir);
         for name in ["rootfs", "a.gz", "a.img", "tar"] {
             let error = root_format(name.as_ref(), None).unwrap_err();
-            assert!(error.is::<UsageError>() && error.to_string().contains("--format"), "{name}: {error}");
+            assert!(error.is::<Advised>() && error.to_string().contains("no extension"), "{name}: {error}");
         }
         assert!(layer_format("a.ext4".as_ref(), None).is_err());
     }

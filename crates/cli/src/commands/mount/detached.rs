@@ -19,7 +19,7 @@ const READY: &str = "mounted";
 
 /// Returns whether this is the process in the background.
 pub(super) fn is_background_process() -> bool {
-    std::env::var_os(SERVING).is_some()
+    std::env::var_os(SERVING).is_some_and(|value| !value.is_empty())
 }
 
 /// Starts this program again in the background, and waits until the mount is ready.

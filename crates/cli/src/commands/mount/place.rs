@@ -4,20 +4,20 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use rustix::io::Errno;
 use vmroot::kernel_mount::{MountAt, Owner, check_overlay};
 
 use crate::args::MountArguments;
-use crate::exit::UsageError;
+use crate::exit::Advised;
 use crate::paths::NewDirectory;
 
 /// Checks the options and the mountpoint of a mount, and creates the mountpoint with `--mkdir`. A new directory is
 /// removed unless the result is kept.
 pub(super) fn prepare(image: &str, directory: &Path, options: &MountArguments) -> anyhow::Result<NewDirectory> {
     if Path::new(image).is_dir() && !directory.exists() && !options.mkdir {
-        let message = format!("{image} is a directory, and is named where the image belongs: vmroot mount IMAGE DIR");
-        return Err(UsageError(message).into());
+        let message = format!("{image} is a directory, and is named where the image belongs");
+        return Err(Advised::usage(message, "the order is `vmroot mount IMAGE DIRECTORY`").into());
     }
     options.top.check()?;
     options.init.check()?;
@@ -51,11 +51,13 @@ fn check_mountpoint(directory: &Path) -> anyhow::Result<()> {
 pub(super) fn check_nothing_hidden(directory: &Path) -> anyhow::Result<()> {
     let place = directory.display();
     if let Some(mount) = MountAt::find(directory).with_context(|| place.to_string())? {
-        bail!("{place}: {} is mounted there; --force mounts over it", describe(&mount));
+        let message = format!("{place}: {} is mounted there", describe(&mount));
+        return Err(Advised::new(message, "--force mounts over it").into());
     }
     // A directory that this user may not list counts as empty.
     if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) {
-        bail!("{place}: not empty; --force mounts over it, and hides its files until it is unmounted");
+        let hint = "--force mounts over it, and hides its files until it is unmounted";
+        return Err(Advised::new(format!("{place}: not empty"), hint).into());
     }
     Ok(())
 }
@@ -64,6 +66,6 @@ pub(super) fn check_nothing_hidden(directory: &Path) -> anyhow::Result<()> {
 fn describe(mount: &MountAt) -> String {
     match (mount.owner(), mount.image()) {
         (Owner::Vmroot, Some(image)) => format!("vmroot's mount of {}", image.display()),
-        _ => format!("a file system of type {}, {},", mount.form.display(), mount.source.display()),
+        _ => format!("a file system of type {} ({})", mount.form.display(), mount.source.display()),
     }
 }

@@ -7,7 +7,7 @@ use vmroot::{Digest, ImageName, Reference};
 use super::parse_image;
 use crate::args::DeleteArguments;
 use crate::context::Context;
-use crate::exit::UsageError;
+use crate::exit::Advised;
 use crate::output;
 use crate::transports::Transports;
 
@@ -20,8 +20,9 @@ pub(crate) fn delete(context: &Context, arguments: &DeleteArguments) -> anyhow::
         let client = context.client()?.with_transports(options.options());
         return print(context, image, &client.delete_named(&name)?);
     }
-    if let Some(text) = name.and_then(|name| other_command(image, &name)) {
-        return Err(UsageError(text).into());
+    if let Some(hint) = name.and_then(|name| other_command(&name)) {
+        let message = format!("{image}: delete is for images of registries and OCI layouts");
+        return Err(Advised::usage(message, hint).into());
     }
     delete_in_registry(context, &parse_image(image)?)
 }
@@ -43,16 +44,15 @@ fn print(context: &Context, image: &str, digests: &[Digest]) -> anyhow::Result<(
     Ok(digests.iter().try_for_each(|digest| output::print_line(digest.to_string()))?)
 }
 
-/// Returns the message for an image that another command deletes.
-fn other_command(image: &str, name: &ImageName) -> Option<String> {
-    let command = match name {
+/// Returns the hint for an image that another command deletes.
+fn other_command(name: &ImageName) -> Option<String> {
+    Some(match name {
         ImageName::Cache(name) => format!("`vmroot rm {name}` removes an image of the cache"),
-        ImageName::Storage(_) => "containers-storage: is read only; `podman rmi` removes its images".to_owned(),
+        ImageName::Storage(_) => "`podman rmi` removes the images of its store".to_owned(),
         ImageName::Daemon(_) => "`docker rmi` removes the images of a Docker engine".to_owned(),
         ImageName::Archive { .. } | ImageName::Tarball(_) | ImageName::Sif(_) => {
             "remove the file or the directory itself".to_owned()
         }
         _ => return None,
-    };
-    Some(format!("{image}: delete is for images of registries and OCI layouts; {command}"))
+    })
 }

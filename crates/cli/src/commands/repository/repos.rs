@@ -3,14 +3,21 @@
 use serde_json::json;
 
 use crate::context::Context;
-use crate::exit::UsageError;
+use crate::exit::Advised;
 use crate::output::{self, Lines};
 
 /// Prints the repositories of a registry, one a line.
 pub(crate) fn repos(context: &Context, registry: &str) -> anyhow::Result<()> {
     let host = registry.strip_prefix("docker://").unwrap_or(registry).trim_end_matches('/');
     if host.is_empty() || host.contains('/') {
-        return Err(UsageError(format!("{registry}: expected the host of a registry, such as quay.io")).into());
+        let message = format!("{registry}: expected the host of a registry, such as quay.io");
+        let hint = match host.split_once('/') {
+            Some((only, _)) if !only.is_empty() => {
+                format!("`vmroot repos {only}` lists its repositories; `vmroot tags {host}` lists the tags of one")
+            }
+            _ => "a host is a name or an address, with a port if it is not 443".to_owned(),
+        };
+        return Err(Advised::usage(message, hint).into());
     }
     let repositories = context.client()?.list_repositories(host)?;
     if context.json() {

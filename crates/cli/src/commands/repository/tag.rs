@@ -8,7 +8,7 @@ use vmroot::{Client, ErrorKind, Moved, Record, Reference, Tagged};
 use super::parse_image;
 use crate::args::TagArguments;
 use crate::context::Context;
-use crate::exit::UsageError;
+use crate::exit::Advised;
 use crate::output;
 
 /// The transport of images in registries.
@@ -96,7 +96,8 @@ fn tag_remote(context: &Context, arguments: &TagArguments) -> anyhow::Result<()>
     };
     let names = arguments.destinations.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
     if let Some(by_digest) = names.iter().find(|name| name.digest().is_some()) {
-        return Err(UsageError(format!("{by_digest}: a tag cannot be set for a digest")).into());
+        let message = format!("{by_digest}: a new name has a tag, and no digest");
+        return Err(Advised::usage(message, format!("name it {}:TAG", by_digest.name())).into());
     }
     let client = context.client()?;
     let mut printed = HashSet::new();

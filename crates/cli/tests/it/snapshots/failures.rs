@@ -72,6 +72,41 @@ fn files() {
     transcript.check("files");
 }
 
+/// Images of file systems in place of archives, and files that are named as images.
+#[test]
+fn disk_images() {
+    let program = Program::new();
+    // As mkfs.erofs and mkfs.ext4 write them: the first 1024 bytes are zeros, and look like an empty tar.
+    program.file("root.erofs", [&[0; 1024][..], b"\xe2\xe1\xf5\xe0", &[7; 3000]].concat());
+    program.file("root.ext4", [&[0; 1080][..], b"\x53\xef", &[7; 3000]].concat());
+    program.file("root.squashfs", [&b"hsqs"[..], &[7; 3000]].concat());
+    program.file("image.tar", Layer::new([Entry::file("f", "")]).to_tar(&Encoding::default()));
+    program.ok(["load", DEMO.strip_prefix("oci:").unwrap(), "--all-platforms"]);
+    let mut transcript = Transcript::new(&program).replace(DEMO, "oci:demo").replace(&DEMO[4..], "demo");
+    for file in ["root.erofs", "root.ext4", "root.squashfs"] {
+        let tarball = format!("tarball:{file}");
+        transcript.run(["load", file]);
+        transcript.run(["layer", "index", file, "--output", "index"]);
+        transcript.run(["pull", &tarball]);
+        transcript.run(["commit", "demo", file, "--arch=amd64"]);
+        transcript.run(["export", "demo", "out.tar", "--layer", file, "--arch=amd64"]);
+        transcript.run(["ls", file, "--pull=never"]);
+    }
+    for words in ["ls image.tar / --pull=never", "inspect image.tar --pull=never", "config ./image.tar", "ls ./missing"]
+    {
+        transcript.run(words.split(' '));
+    }
+    fs::create_dir(program.path("layout")).unwrap();
+    program.file("layout/index.json", "{}");
+    transcript.run(["ls", "layout", "--pull=never"]);
+    transcript.run(["load", &DEMO[4..], "--platform=linux/s390x"]);
+    transcript.run(["inspect", "demo", "--format={{.Config}}", "--arch=amd64"]);
+    transcript.run(["inspect", "demo", "--config", "--format={{.Config.Nonsense}}", "--arch=amd64"]);
+    transcript.run(["history", "demo", "--format={{.Nonsense}}", "--arch=amd64"]);
+    transcript.run(["logout", "registry.example"]);
+    transcript.check("disk_images");
+}
+
 /// Registries that refuse, fail, or are not there.
 #[test]
 fn registries() {
