@@ -23,6 +23,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("cache", &["errors", "model", "output"]),
     ("layer-index", &["errors", "model", "sys", "output"]),
     ("container-fs", &["errors", "model", "users", "layer-index"]),
+    ("verity", &["errors", "output"]),
     ("config-files", &["errors", "model", "output", "registry"]),
     ("transport", &["errors", "model", "sys", "output", "compress", "registry"]),
     ("copy", &["errors", "model", "output", "compress", "transport"]),
