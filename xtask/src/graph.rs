@@ -39,11 +39,26 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("guest-config", &[]),
     (
         "boot",
-        &["errors", "sys", "output", "compress", "container-fs", "export", "erofs", "ext4", "virtiofs", "guest-config"],
+        &[
+            "errors",
+            "sys",
+            "output",
+            "compress",
+            "container-fs",
+            "verity",
+            "export",
+            "erofs",
+            "ext4",
+            "virtiofs",
+            "guest-config",
+        ],
     ),
-    ("guest-init", &["users", "guest-config"]),
+    ("guest-init", &["sys", "users", "guest-config"]),
     ("guest", &[]),
-    ("image-store", &["errors", "model", "output", "compress", "cache", "layer-index", "container-fs", "transport"]),
+    (
+        "image-store",
+        &["errors", "model", "output", "compress", "cache", "layer-index", "container-fs", "verity", "transport"],
+    ),
     (
         "vmroot",
         &[
@@ -55,6 +70,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
             "cache",
             "layer-index",
             "container-fs",
+            "verity",
             "config-files",
             "transport",
             "copy",

@@ -5,6 +5,7 @@ mod guests;
 mod images;
 mod names;
 mod registries;
+mod verity;
 
 use std::error::Error as StdError;
 use std::io;
@@ -90,6 +91,7 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
             .or_else(|| files::of_cache(cause.downcast_ref()?))
             .or_else(|| files::of_squashfs(cause.downcast_ref()?, failed))
             .or_else(|| guests::remedy(cause.downcast_ref()?))
+            .or_else(|| verity::remedy(cause.downcast_ref()?))
             .or_else(|| cause.is::<NoKernel>().then(|| KERNEL.to_owned()))
             .or_else(|| files::of_layer(cause.downcast_ref()?))
             .or_else(|| files::of_fuse(cause.downcast_ref()?, failed))

@@ -8,7 +8,7 @@ use vmroot_output::Hook;
 
 use crate::geometry::{Geometry, first_block};
 use crate::work::Tree;
-use crate::{Data, Error, Parameters, Result, RootHash, SUPERBLOCK, Superblock, Uuid};
+use crate::{Data, Error, Parameters, Result, RootHash, Superblock, Uuid};
 
 /// Options of [`format()`] and [`verify`](crate::verify).
 #[derive(Debug, Default, Clone, Copy)]
@@ -64,10 +64,13 @@ pub fn format(
         return Err(Error::PartialBlock { length, block });
     }
     let data_blocks = length / u64::from(block);
-    let geometry = Geometry::new(parameters, data_blocks, first_block(parameters, offset)?)?;
+    let first = first_block(parameters, offset)?;
+    let geometry = Geometry::new(parameters, data_blocks, first)?;
     let end = geometry.end * u64::from(parameters.hash_block);
-    // Also removes the bytes that the file has there, which would follow the superblock.
-    file.set_len(offset).and_then(|()| file.set_len(end)).map_err(Error::Tree)?;
+    // A disk has its length already.
+    if file.metadata().map_err(Error::Tree)?.is_file() {
+        file.set_len(end).map_err(Error::Tree)?;
+    }
     let tree = Tree { parameters, geometry: &geometry, data, file };
     for (number, level) in geometry.levels.iter().enumerate() {
         tree.for_each_block(
@@ -83,7 +86,9 @@ pub fn format(
     let root_hash = RootHash::new(tree.top_digest()?.as_ref());
     let uuid = uuid.unwrap_or_else(|| Uuid::of(&root_hash));
     let superblock = Superblock { uuid, parameters: parameters.clone(), data_blocks };
-    let bytes: [u8; SUPERBLOCK] = superblock.to_bytes();
+    // With zeros up to the tree, as a file or disk may have other bytes there.
+    let mut bytes = superblock.to_bytes().to_vec();
+    bytes.resize((first * u64::from(parameters.hash_block) - offset) as usize, 0);
     file.write_all_at(&bytes, offset).map_err(Error::Tree)?;
     Ok(Formatted { root_hash, superblock, offset, end })
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use ring::digest;
 
@@ -174,5 +175,21 @@ impl Leaves {
                 Err(error) => return Err(Error::Tree(error)),
             }
         }
+    }
+}
+
+/// The leaves of several files, by the paths of the files.
+#[derive(Debug, Default)]
+pub struct KeptLeaves(Vec<(PathBuf, Leaves)>);
+
+impl KeptLeaves {
+    /// Adds the leaves of a file.
+    pub fn insert(&mut self, path: PathBuf, leaves: Leaves) {
+        self.0.push((path, leaves));
+    }
+
+    /// Returns the leaves of a file.
+    pub fn of(&self, path: &Path) -> Option<&Leaves> {
+        self.0.iter().find(|(known, _)| known == path).map(|(_, leaves)| leaves)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::geometry::{Geometry, Level, first_block};
 use crate::work::Tree;
-use crate::{Data, Error, Fault, Options, Result, RootHash, Superblock};
+use crate::{Algorithm, Data, Error, Fault, Options, Parameters, Result, RootHash, Superblock};
 
 /// Verifies each block of an image and of its tree, whose superblock is at `offset` bytes of `file`. Returns the
 /// superblock.
@@ -45,6 +45,37 @@ pub fn verify(
     }
     (0..geometry.levels.len()).rev().try_for_each(|level| verify_level(&tree, level, options))?;
     Ok(superblock)
+}
+
+/// Returns the place of the superblock of a tree that follows its image in a file of `length` bytes and ends it, or
+/// `None` if there is no such tree of blocks of 4096 bytes.
+///
+/// # Errors
+/// [`Error::Tree`] if the file cannot be read.
+pub fn find_appended(file: &File, length: u64) -> Result<Option<u64>> {
+    for algorithm in Algorithm::ALL {
+        let parameters = Parameters { algorithm, ..Parameters::default() };
+        let block = u64::from(parameters.data_block);
+        let end = |blocks: u64| {
+            let first = first_block(&parameters, blocks * block)?;
+            Ok::<u64, Error>(Geometry::new(&parameters, blocks, first)?.end * block)
+        };
+        // The end of the tree grows with the number of blocks.
+        let (mut low, mut high) = (1, length / block);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if end(middle)? < length { low = middle + 1 } else { high = middle }
+        }
+        if low == 0 || end(low)? != length {
+            continue;
+        }
+        match Superblock::read(file, low * block) {
+            Ok(superblock) if superblock.data_blocks == low => return Ok(Some(low * block)),
+            Err(Error::Tree(error)) => return Err(Error::Tree(error)),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 /// Compares the blocks below a level with its digests.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::Salt;
 use super::quantity::parse_size;
 use crate::init::InitArguments;
 use crate::top::TopArguments;
@@ -16,7 +17,7 @@ pub(crate) struct ExportArguments {
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
     /// Write the upper directory of an overlay, as of `mount --upper`, as a layer that holds all changes and deletions
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["rootless", "config_out", "layer", "add", "init"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["rootless", "config_out", "verity", "layer", "add", "init"])]
     pub(crate) from_upper: Option<PathBuf>,
     /// Read the marks of --from-upper from user.overlay.* xattrs, for an overlay that was mounted with userxattr
     #[arg(long, requires = "from_upper")]
@@ -53,6 +54,13 @@ pub(crate) struct ExportArguments {
     /// Label the file system, with at most 16 bytes (ext4)
     #[arg(long, value_name = "NAME")]
     pub(crate) label: Option<String>,
+    /// Write the image's dm-verity hash tree to this file, or after the image with `append`, and print its root hash; in
+    /// the JSON and in --config-out, it is `verity.rootHash` (erofs, erofs-meta, ext4, squashfs)
+    #[arg(long, value_name = "FILE|append")]
+    pub(crate) verity: Option<PathBuf>,
+    /// Hash with this salt, in hexadecimal digits; `-` is none [default: 32 zero bytes]
+    #[arg(long, value_name = "HEX|-", requires = "verity")]
+    pub(crate) verity_salt: Option<Salt>,
     /// Write how to run the image to this file, as in the config.json of a prebaked directory
     #[arg(long, value_name = "FILE")]
     pub(crate) config_out: Option<PathBuf>,
