@@ -53,6 +53,10 @@ pub(crate) struct BootArguments {
     /// Let the guest write to a read-only root, and keep the changes in its memory
     #[arg(long)]
     pub(crate) overlay: bool,
+    /// Let the guest verify each block of its root by dm-verity. The root hash is on the kernel's command line. The root
+    /// is read-only, and a wrong block ends the guest with exit code 125
+    #[arg(long)]
+    pub(crate) verity: bool,
     /// Leave at least this much free space in the guest's root (ext4 only)
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_size)]
     pub(crate) free: u64,
