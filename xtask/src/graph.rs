@@ -207,15 +207,18 @@ fn opens_unsafe(line: &str) -> bool {
     false
 }
 
-/// Returns the Rust files of a package, without those of nested packages.
+/// Returns the Rust files of a package, without those of nested packages. A link to a directory leads to the sources of
+/// another package: `guest` has links to the crates of the init.
 pub fn sources(package: &Path) -> Result<Vec<PathBuf>> {
     let mut pending = vec![package.to_owned()];
     let mut sources = Vec::new();
     while let Some(directory) = pending.pop() {
         for entry in fs::read_dir(&directory)? {
             let path = entry?.path();
-            if path.is_dir() && !path.join("Cargo.toml").exists() && !path.ends_with("target") {
-                pending.push(path);
+            if path.is_dir() {
+                if !path.is_symlink() && !path.join("Cargo.toml").exists() && !path.ends_with("target") {
+                    pending.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 sources.push(path);
             }
