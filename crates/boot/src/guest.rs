@@ -66,8 +66,8 @@ pub struct GuestOptions<'a> {
     /// Whether the guest verifies each block of its root by dm-verity, with a root hash on the kernel's command line. The
     /// root is then read-only, and must be on a disk. The default is false.
     pub verity: bool,
-    /// Digests of contents files that are known already, for the hash tree over [`Via::ErofsMeta`]. With `None`, the
-    /// default, all blocks are hashed.
+    /// Digests of contents files that are known already, for the hash tree. With `None`, the default, all blocks are
+    /// hashed.
     pub leaves: Option<&'a KeptLeaves>,
     /// The free space of a writable disk image, in bytes. The default is 256 MiB.
     pub free: u64,

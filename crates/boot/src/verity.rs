@@ -7,7 +7,7 @@ use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{ErofsMeta, erofs_devices};
 use vmroot_guest_config::{StagePart, StageVerity};
 use vmroot_output::Hook;
-use vmroot_verity::{Algorithm, Data, Formatted, KeptLeaves, Options, Parameters, Part, RootHash, format};
+use vmroot_verity::{Algorithm, Data, Formatted, KeptLeaves, KnownRange, Options, Parameters, Part, RootHash, format};
 
 use crate::machine::disk_name;
 use crate::{Error, Result};
@@ -46,8 +46,9 @@ pub(crate) fn word(root_hash: &str) -> String {
     format!("{ROOT_HASH}{root_hash}")
 }
 
-/// Writes the tree after an image, in the same file, which is the only disk.
-pub(crate) fn append(path: &Path, hook: Option<Hook<'_>>) -> Result<BuiltTree> {
+/// Writes the tree after an image, in the same file, which is the only disk. The digests of the ranges `known` are not
+/// computed.
+pub(crate) fn append(path: &Path, known: Vec<KnownRange<'_>>, hook: Option<Hook<'_>>) -> Result<BuiltTree> {
     let failed = |error| Error::Verity { path: path.to_owned(), source: error };
     let file = File::options().read(true).write(true).open(path).map_err(Error::io("open", path))?;
     let parameters = Parameters::default();
@@ -55,7 +56,8 @@ pub(crate) fn append(path: &Path, hook: Option<Hook<'_>>) -> Result<BuiltTree> {
     let padded = length.next_multiple_of(parameters.data_block.into());
     file.set_len(padded).map_err(Error::io("write", path))?;
     let options = Options { hook, ..Options::default() };
-    let built = format(&Data::of_file(&file, padded), &file, padded, &parameters, None, &options).map_err(failed)?;
+    let data = Data::of_file(&file, padded).with_known(known);
+    let built = format(&data, &file, padded, &parameters, None, &options).map_err(failed)?;
     let disk = disk_name(0);
     let hash_start = built.superblock.hash_start(padded).map_err(failed)?;
     let data = vec![StagePart { device: disk.clone(), blocks: built.superblock.data_blocks }];

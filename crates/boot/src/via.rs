@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{self, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{
@@ -12,8 +12,8 @@ use vmroot_erofs::{
 };
 use vmroot_export::{CpioOptions, SquashfsCompression, SquashfsOptions, write_cpio, write_squashfs};
 use vmroot_ext4::{Ext4Options, write_ext4};
-use vmroot_output::{Hook, Omissions};
-use vmroot_verity::KeptLeaves;
+use vmroot_output::{Hook, Omissions, Run, RunsHook};
+use vmroot_verity::{DEFAULT_BLOCK, KeptLeaves, KnownRange};
 use vmroot_virtiofs::{VirtioFs, VirtioFsOptions, check_socket_path};
 
 use crate::verity::{self, BuiltTree, Devices};
@@ -154,16 +154,21 @@ impl Via {
 
     /// Builds the planned medium.
     pub(crate) fn build(self, builder: &MediumBuilder<'_>) -> Result<BuiltMedium> {
+        let runs = Mutex::new(Vec::new());
+        let keep_runs = |placed: &[Run]| runs.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(placed);
+        let hook = builder.destination.verity.then(|| RunsHook::new(&keep_runs));
         match self {
-            Self::Erofs => builder.erofs()?,
+            Self::Erofs => builder.erofs(hook)?,
             Self::ErofsMeta => return Ok(BuiltMedium { tree: builder.erofs_meta()?, device: None }),
-            Self::Ext4 => builder.ext4()?,
+            Self::Ext4 => builder.ext4(hook)?,
             Self::Squashfs => builder.squashfs()?,
             Self::Cpio => builder.archive()?,
             Self::Virtiofs => return Ok(BuiltMedium { device: Some(builder.share()?), tree: None }),
         }
         let image = builder.destination.directory.join(IMAGE);
-        let tree = builder.destination.verity.then(|| verity::append(&image, builder.hook)).transpose()?;
+        let runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let append = || verity::append(&image, builder.known(&runs), builder.hook);
+        let tree = builder.destination.verity.then(append).transpose()?;
         Ok(BuiltMedium { tree, device: None })
     }
 }
@@ -193,9 +198,17 @@ impl Medium {
 }
 
 impl MediumBuilder<'_> {
-    fn erofs(&self) -> Result<()> {
+    /// Returns the ranges of an image whose digests are known, because it has these runs of the contents files.
+    fn known(&self, runs: &[Run]) -> Vec<KnownRange<'_>> {
+        let Some(leaves) = self.leaves else { return Vec::new() };
+        let paths: Vec<&Path> = self.root.contents().map(|contents| contents.path.as_path()).collect();
+        leaves.ranges(runs, &paths, DEFAULT_BLOCK)
+    }
+
+    fn erofs(&self, runs: Option<RunsHook<'_>>) -> Result<()> {
         let file = self.file(IMAGE)?;
-        let report = write_erofs(self.root, &file, &ErofsOptions { hook: self.hook, ..ErofsOptions::default() })?;
+        let options = ErofsOptions { runs, hook: self.hook, ..ErofsOptions::default() };
+        let report = write_erofs(self.root, &file, &options)?;
         warn_about(&report.omissions);
         Ok(())
     }
@@ -227,9 +240,9 @@ impl MediumBuilder<'_> {
         Ok(tree)
     }
 
-    fn ext4(&self) -> Result<()> {
+    fn ext4(&self, runs: Option<RunsHook<'_>>) -> Result<()> {
         let file = self.file(IMAGE)?;
-        let options = Ext4Options { free: self.free, hook: self.hook, ..Ext4Options::default() };
+        let options = Ext4Options { free: self.free, runs, hook: self.hook, ..Ext4Options::default() };
         warn_about(&write_ext4(self.root, &file, &options)?.omissions);
         Ok(())
     }

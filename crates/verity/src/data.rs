@@ -19,10 +19,25 @@ pub struct Part<'a> {
     pub leaves: Option<&'a Leaves>,
 }
 
+/// A range of an image whose digests are known.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownRange<'a> {
+    /// The start in the image, in bytes.
+    pub start: u64,
+    /// The length in bytes.
+    pub length: u64,
+    /// The digests.
+    pub leaves: &'a Leaves,
+    /// The number of the first digest.
+    pub first: u64,
+}
+
 /// The parts of an image, in their order.
 #[derive(Debug, Clone)]
 pub struct Data<'a> {
     parts: Vec<PlacedPart<'a>>,
+    /// Ordered by their starts.
+    known: Vec<KnownRange<'a>>,
     length: u64,
 }
 
@@ -45,12 +60,21 @@ impl<'a> Data<'a> {
     /// Joins parts. Empty parts are left out.
     pub fn new(parts: impl IntoIterator<Item = Part<'a>>) -> Self {
         let mut length = 0_u64;
-        let mut placed = Vec::new();
+        let (mut placed, mut known) = (Vec::new(), Vec::new());
         for part in parts.into_iter().filter(|part| part.length > 0) {
             placed.push(PlacedPart { part, start: length });
+            let range = |leaves| KnownRange { start: length, length: part.length, leaves, first: 0 };
+            known.extend(part.leaves.map(range));
             length = length.saturating_add(part.length);
         }
-        Self { parts: placed, length }
+        Self { parts: placed, known, length }
+    }
+
+    /// Adds ranges whose digests are known. They must not overlap each other, or parts with digests.
+    pub fn with_known(mut self, ranges: impl IntoIterator<Item = KnownRange<'a>>) -> Self {
+        self.known.extend(ranges);
+        self.known.sort_by_key(|range| range.start);
+        self
     }
 
     /// Returns the image in one file, from its start.
@@ -90,17 +114,17 @@ impl<'a> Data<'a> {
     /// Returns the blocks from `block` on that are of one kind, at most `limit`.
     pub(crate) fn run(&self, block: u64, limit: u64, parameters: &Parameters) -> Run<'a> {
         let size = u64::from(parameters.data_block);
-        for PlacedPart { part, start } in &self.parts {
-            let Some(leaves) = part.leaves.filter(|leaves| leaves.are_for(parameters)) else { continue };
-            if start % size != 0 {
-                continue;
-            }
-            let (first, count) = (start / size, leaves.count().min(part.length / size));
-            if block < first {
-                return Run::Unknown { blocks: limit.min(first - block) };
-            }
-            if block - first < count {
-                return Run::Known { leaves, first: block - first, blocks: limit.min(count - (block - first)) };
+        let next = self.known.partition_point(|range| range.start.saturating_add(range.length) <= block * size);
+        for range in &self.known[next..] {
+            let KnownRange { start, length, leaves, first } = *range;
+            let (begin, count) = (start / size, leaves.count().saturating_sub(first).min(length / size));
+            let is_usable = start % size == 0 && leaves.are_for(parameters);
+            match block.checked_sub(begin) {
+                None if is_usable => return Run::Unknown { blocks: limit.min(begin - block) },
+                Some(inside) if is_usable && inside < count => {
+                    return Run::Known { leaves, first: first + inside, blocks: limit.min(count - inside) };
+                }
+                _ => {}
             }
         }
         Run::Unknown { blocks: limit }

@@ -6,10 +6,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use ring::digest;
+use vmroot_output::Run;
 
 use crate::geometry::Geometry;
 use crate::work::Tree;
-use crate::{Data, Error, Options, Parameters, Result, SUPERBLOCK, Superblock, Uuid};
+use crate::{Data, Error, KnownRange, Options, Parameters, Result, SUPERBLOCK, Superblock, Uuid};
 
 /// The first bytes of a file of leaves. The rest of its header has the fields of a superblock, at the same offsets.
 const MAGIC: &[u8; 8] = b"vmrleaf1";
@@ -186,6 +187,22 @@ impl KeptLeaves {
     /// Adds the leaves of a file.
     pub fn insert(&mut self, path: PathBuf, leaves: Leaves) {
         self.0.push((path, leaves));
+    }
+
+    /// Returns the ranges of an image that has runs of blocks of the files `paths`, by their numbers.
+    pub fn ranges<'a>(&'a self, runs: &[Run], paths: &[&Path], block: u32) -> Vec<KnownRange<'a>> {
+        let leaves: Vec<Option<&Leaves>> = paths.iter().map(|path| self.of(path)).collect();
+        let range = |run: &Run| {
+            let leaves = (*leaves.get(run.file as usize)?)?;
+            let is_whole = run.from.is_multiple_of(block.into());
+            is_whole.then(|| KnownRange {
+                start: run.to,
+                length: run.length,
+                leaves,
+                first: run.from / u64::from(block),
+            })
+        };
+        runs.iter().filter_map(range).collect()
     }
 
     /// Returns the leaves of a file.

@@ -25,7 +25,7 @@ mod work;
 
 pub use algorithm::Algorithm;
 pub use build::{Formatted, Options, format};
-pub use data::{Data, Part};
+pub use data::{Data, KnownRange, Part};
 pub use error::{Error, Fault, Result};
 pub use leaves::{KeptLeaves, Leaves};
 pub use parameters::{DEFAULT_BLOCK, HashType, MAX_BLOCK, MAX_SALT, MIN_BLOCK, Parameters, parse_salt};

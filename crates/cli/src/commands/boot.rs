@@ -69,7 +69,7 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
 
     let (task, cancel) = (NewTask::new(Action::Prepare, "the guest").start(LONG), context.cancel());
     let hook = |progress: WriteProgress| progress::advance(Some(&task), &cancel, progress);
-    let leaves = match options.verity && guest_options.via == Via::ErofsMeta {
+    let leaves = match options.verity && guest_options.via != Via::Squashfs {
         true => Some(client.leaves(&root)?),
         false => None,
     };

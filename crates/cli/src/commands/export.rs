@@ -201,28 +201,33 @@ fn write_with_tree(
     let Source::Root(opened) = source else { unreachable!("prebaked directories and layers have no hash tree") };
     let (root, hook) = (&opened.root, Some(hook));
     let create = || OutputFile::create(out).map_err(vmroot::Error::from);
+    let leaves = match &opened.image {
+        // Its blocks are compressed.
+        Some(used) if format != Format::Squashfs && options.compress.is_none() => used.client.leaves(root)?,
+        _ => KeptLeaves::default(),
+    };
     match format {
         Format::Erofs => {
             let erofs = erofs_options(options, hook)?;
-            tree.write(out, create()?, |image| Ok(write_erofs(root, image.file(), &erofs)?))
+            tree.write(out, create()?, (root, &leaves), |image, runs| {
+                Ok(write_erofs(root, image.file(), &ErofsOptions { runs: Some(runs), ..erofs })?)
+            })
         }
         Format::ErofsMeta => {
             let options = ErofsMetaOptions { copied: &opened.on_top, strict: options.strict, hook };
-            let leaves = match &opened.image {
-                Some(used) => used.client.leaves(root)?,
-                None => KeptLeaves::default(),
-            };
             tree.write_erofs_meta(root, &leaves, out, &options)
         }
         Format::Ext4 => {
             let ext4 = ext4_options(options, hook);
-            tree.write(out, create()?, |image| Ok(write_ext4(root, image.file(), &ext4)?))
+            tree.write(out, create()?, (root, &leaves), |image, runs| {
+                Ok(write_ext4(root, image.file(), &Ext4Options { runs: Some(runs), ..ext4 })?)
+            })
         }
         Format::Squashfs => {
             let squashfs = squashfs_options(options, hook);
             // sqfstar opens the file by its name.
             let image = OutputFile::create_named(out).map_err(vmroot::Error::from)?;
-            tree.write(out, image, |image| Ok(write_squashfs(root, image.path(), &squashfs)?))
+            tree.write(out, image, (root, &leaves), |image, _| Ok(write_squashfs(root, image.path(), &squashfs)?))
         }
         _ => unreachable!("`check::check_options` refuses other formats"),
     }

@@ -82,8 +82,8 @@ fn each_disk_image_has_the_tree_of_veritysetup() {
         // A wrong block.
         let file = fs::File::options().read(true).write(true).open(&disk).unwrap();
         file.write_all_at(b"x", 4096 + 77).unwrap();
-        let answer = test.verify(format, &tree, &hash);
-        assert!(answer.fails(5).contains("block 1 of the image does not match its hash"), "{answer}");
+        let message = test.verify(format, &tree, &hash).fails(5);
+        assert!(message.contains("block 1 of the image does not match its hash"), "{message}");
         assert!(veritysetup(&disk, &tree_path, &hash, 0).is_none_or(|valid| !valid), "{format}");
     }
 }

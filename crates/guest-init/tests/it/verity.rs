@@ -33,7 +33,7 @@ impl Disks {
             return None;
         }
         let image = disk(directory, guest, init)?;
-        let files = ["first", "second", "tree"].map(|name| directory.join(name));
+        let files = ["first", "second", "hashes"].map(|name| directory.join(name));
         let mut veritysetup = Command::new(if program.exists() { program } else { Path::new("veritysetup") });
         let output = veritysetup.args(["format", "--salt=0102"]).args([&image, &files[2]]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();

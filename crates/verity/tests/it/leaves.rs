@@ -1,8 +1,9 @@
 //! Kept digests give the same tree, and wrong files of them are not used.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 
-use vmroot_verity::{Algorithm, Data, Error, Leaves, Options, Parameters, Part, format};
+use vmroot_verity::{Algorithm, Data, Error, KnownRange, Leaves, Options, Parameters, Part, format};
 
 use crate::tools::{Image, Numbers};
 
@@ -34,6 +35,32 @@ fn a_tree_of_kept_digests_is_the_same() {
             assert_eq!(root_hash(parts(Some(&kept)), &parameters), root_hash(parts(None), &parameters));
         }
     }
+}
+
+/// Ranges of an image in any order, which begin and end inside of the kept digests.
+#[test]
+fn a_tree_of_known_ranges_is_the_same() {
+    let mut numbers = Numbers(26);
+    let (image, base) = (Image::random(&mut numbers, 400, 4096), Image::random(&mut numbers, 300, 4096));
+    let kept = leaves(&base, &Parameters::default());
+    let bytes = fs::read(base.image()).unwrap();
+    let file = Image::open(&image.image());
+    let mut known = Vec::new();
+    for (start, first, blocks) in [(390, 299, 1), (0, 7, 3), (3, 100, 130), (200, 0, 50), (250, 290, 10)] {
+        let part = &bytes[first * 4096..(first + blocks) * 4096];
+        file.write_all_at(part, start * 4096).unwrap();
+        let range = KnownRange { start: start * 4096, length: part.len() as u64, leaves: &kept, first: first as u64 };
+        known.push(range);
+    }
+    let expected = image.format(&Parameters::default()).unwrap().root_hash;
+    // Blocks with known digests are not read.
+    for range in &known {
+        file.write_all_at(&vec![0x55; range.length as usize], range.start).unwrap();
+    }
+    let (tree, data) = (tempfile::tempfile().unwrap(), Data::of_file(&file, 400 * 4096).with_known(known));
+    let formatted = format(&data, &tree, 0, &Parameters::default(), None, &Options::default()).unwrap();
+    assert_eq!(formatted.root_hash, expected);
+    assert!(vmroot_verity::verify(&data, &tree, 0, &expected, &Options::default()).is_err(), "all blocks are verified");
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow};
 use vmroot::ContainerFs;
 use vmroot::erofs::{ErofsMetaFiles, ErofsMetaOptions, VmdkTail};
-use vmroot::output::{Error as FileError, Hook, OutputFile, Report, WriteProgress};
+use vmroot::output::{Error as FileError, Hook, OutputFile, Report, Run, RunsHook, WriteProgress};
 use vmroot::verity::{Data, Formatted, KeptLeaves, Options, Parameters, Part, format};
 
 use super::super::verity::{TreeRecord, beside};
@@ -67,17 +68,24 @@ impl<'a> TreePlan<'a> {
         })
     }
 
-    /// Writes an image by `write`, and its tree. Both appear under their names when both are complete.
+    /// Writes an image by `write`, and its tree, for which digests of the root's contents are known. Both appear under their names when both are complete.
     pub(super) fn write(
         &self,
         out: &Path,
         image: OutputFile,
-        write: impl FnOnce(&OutputFile) -> vmroot::Result<Report>,
+        known: (&ContainerFs, &KeptLeaves),
+        write: impl FnOnce(&OutputFile, RunsHook<'_>) -> vmroot::Result<Report>,
     ) -> anyhow::Result<(Report, TreeRecord)> {
-        let mut report = write(&image).with_context(|| out.display().to_string())?;
+        let runs = Mutex::new(Vec::new());
+        let keep_runs = |placed: &[Run]| runs.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(placed);
+        let mut report = write(&image, RunsHook::new(&keep_runs)).with_context(|| out.display().to_string())?;
         let length =
             self.pad(&image, report.bytes).map_err(FileError::on("write", out)).map_err(vmroot::Error::from)?;
-        let data = Data::of_file(image.file(), length);
+        let runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (root, leaves) = known;
+        let paths: Vec<&Path> = root.contents().map(|contents| contents.path.as_path()).collect();
+        let known = leaves.ranges(&runs, &paths, self.parameters.data_block);
+        let data = Data::of_file(image.file(), length).with_known(known);
         let Some(path) = &self.file else {
             let formatted = self.format(&data, image.file(), length)?;
             image.commit().map_err(vmroot::Error::from)?;
