@@ -96,7 +96,7 @@ pub enum Error {
     #[error(transparent)]
     Share(#[from] vmroot_virtiofs::Error),
     /// The hash tree of the root cannot be written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Verity {
         /// The file of the tree.
         path: PathBuf,

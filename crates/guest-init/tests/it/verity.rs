@@ -15,6 +15,9 @@ use crate::{exit_code, line};
 /// The modules of dm-verity, in the order of loading.
 const VERITY: [&str; 4] =
     ["drivers/md/dm-mod.ko", "drivers/md/dm-bufio.ko", "lib/reed_solomon/reed_solomon.ko", "drivers/md/dm-verity.ko"];
+/// The size of the root's blocks in bytes: that of mke2fs for a small file system. The device has sectors of this size, and
+/// ext4 does not take larger ones than its blocks.
+const BLOCK: u64 = 1024;
 /// The bytes of the root on the first disk.
 const FIRST: u64 = 5 << 20;
 
@@ -35,14 +38,18 @@ impl Disks {
         let image = disk(directory, guest, init)?;
         let files = ["first", "second", "hashes"].map(|name| directory.join(name));
         let mut veritysetup = Command::new(if program.exists() { program } else { Path::new("veritysetup") });
-        let output = veritysetup.args(["format", "--salt=0102"]).args([&image, &files[2]]).output().unwrap();
+        let output = veritysetup
+            .args(["format", "--salt=0102", &format!("--data-block-size={BLOCK}")])
+            .args([&image, &files[2]])
+            .output()
+            .unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let root_hash = text.lines().find_map(|line| line.strip_prefix("Root hash:")).unwrap().trim().to_owned();
         let bytes = fs::read(image).unwrap();
         let (first, second) = bytes.split_at(FIRST as usize);
         fs::write(&files[0], first).unwrap();
         fs::write(&files[1], second).unwrap();
-        let blocks = [first, second].map(|part| part.len() as u64 / 4096);
+        let blocks = [first, second].map(|part| part.len() as u64 / BLOCK);
         Some(Self { files, blocks, root_hash })
     }
 
@@ -55,7 +62,7 @@ impl Disks {
         let stage = format!(
             r#"{{"modules": [{}], "root": {{"fstype": "ext4", "source": "/dev/vda"}}, "verity": {{
                 "data": [{{"device": "/dev/vda", "blocks": {first}}}, {{"device": "/dev/vdb", "blocks": {second}}}],
-                "tree": "/dev/vdc", "hashStart": 1, "dataBlocks": {}, "dataBlockSize": 4096, "hashBlockSize": 4096,
+                "tree": "/dev/vdc", "hashStart": 1, "dataBlocks": {}, "dataBlockSize": {BLOCK}, "hashBlockSize": 4096,
                 "algorithm": "sha256", "hashType": 1, "salt": "0102"}}}}"#,
             list.join(", "),
             first + second
