@@ -58,6 +58,7 @@ static PACKAGES: &[Package] = &[
     package("busybox-static", "busybox", &[Test], "a shell that needs nothing else"),
     package("bzip2", "bzip2", &[Test], "archives inside bzip2"),
     package("cpio", "cpio", &[Test], "an independent reader of initramfs archives"),
+    package("cryptsetup-bin", "veritysetup", &[Test], "the judge of hash trees"),
     package("docker.io", "dockerd", &[Test], "a Docker engine, which saves and loads images"),
     package("docker-registry", "docker-registry", &[Test, Bench], "a real registry on loopback"),
     package("e2fsprogs", "e2fsck", &[Test, Bench], "the judge of ext4 images, and a rival"),

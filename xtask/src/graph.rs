@@ -23,6 +23,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("cache", &["errors", "model", "output"]),
     ("layer-index", &["errors", "model", "sys", "output"]),
     ("container-fs", &["errors", "model", "users", "layer-index"]),
+    ("verity", &["errors", "output"]),
     ("config-files", &["errors", "model", "output", "registry"]),
     ("transport", &["errors", "model", "sys", "output", "compress", "registry"]),
     ("copy", &["errors", "model", "output", "compress", "transport"]),
@@ -38,11 +39,26 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("guest-config", &[]),
     (
         "boot",
-        &["errors", "sys", "output", "compress", "container-fs", "export", "erofs", "ext4", "virtiofs", "guest-config"],
+        &[
+            "errors",
+            "sys",
+            "output",
+            "compress",
+            "container-fs",
+            "verity",
+            "export",
+            "erofs",
+            "ext4",
+            "virtiofs",
+            "guest-config",
+        ],
     ),
-    ("guest-init", &["users", "guest-config"]),
+    ("guest-init", &["sys", "users", "guest-config"]),
     ("guest", &[]),
-    ("image-store", &["errors", "model", "output", "compress", "cache", "layer-index", "container-fs", "transport"]),
+    (
+        "image-store",
+        &["errors", "model", "output", "compress", "cache", "layer-index", "container-fs", "verity", "transport"],
+    ),
     (
         "vmroot",
         &[
@@ -54,6 +70,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
             "cache",
             "layer-index",
             "container-fs",
+            "verity",
             "config-files",
             "transport",
             "copy",
@@ -190,15 +207,18 @@ fn opens_unsafe(line: &str) -> bool {
     false
 }
 
-/// Returns the Rust files of a package, without those of nested packages.
+/// Returns the Rust files of a package, without those of nested packages. A link to a directory leads to the sources of
+/// another package: `guest` has links to the crates of the init.
 pub fn sources(package: &Path) -> Result<Vec<PathBuf>> {
     let mut pending = vec![package.to_owned()];
     let mut sources = Vec::new();
     while let Some(directory) = pending.pop() {
         for entry in fs::read_dir(&directory)? {
             let path = entry?.path();
-            if path.is_dir() && !path.join("Cargo.toml").exists() && !path.ends_with("target") {
-                pending.push(path);
+            if path.is_dir() {
+                if !path.is_symlink() && !path.join("Cargo.toml").exists() && !path.ends_with("target") {
+                    pending.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 sources.push(path);
             }

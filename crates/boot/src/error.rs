@@ -95,6 +95,20 @@ pub enum Error {
     /// The root cannot be served.
     #[error(transparent)]
     Share(#[from] vmroot_virtiofs::Error),
+    /// The hash tree of the root cannot be written.
+    #[error("{}", path.display())]
+    Verity {
+        /// The file of the tree.
+        path: PathBuf,
+        /// The cause.
+        source: vmroot_verity::Error,
+    },
+    /// A root that is not on a disk, which dm-verity needs.
+    #[error("{form} gives the guest no disk, and dm-verity verifies disks only")]
+    NoDisk {
+        /// The form of the guest's root.
+        form: Via,
+    },
     /// Modules must be loaded, but there is no `vmroot-init` for the guest's architecture.
     #[error("{form} needs kernel modules ({}), and there is no vmroot-init for {architecture} to load them", modules.join(", "))]
     NoStageOne {
@@ -203,6 +217,7 @@ impl Error {
             Self::Erofs(error) => error.kind(),
             Self::Ext4(error) => error.kind(),
             Self::Share(error) => error.kind(),
+            Self::Verity { source, .. } => source.kind(),
             Self::Compressed { source, .. } if source.kind() == ErrorKind::Limit => ErrorKind::Limit,
             Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Timeout(_) => ErrorKind::TimedOut,
@@ -222,6 +237,7 @@ impl Error {
             | Self::WrongModule { .. }
             | Self::Compressed { .. }
             | Self::NoStageOne { .. }
+            | Self::NoDisk { .. }
             | Self::Unsupported { .. }
             | Self::MissingProgram { .. }
             | Self::NoKvm(_)

@@ -11,12 +11,14 @@ use vmroot_container_fs::ContainerFs;
 use vmroot_errors::with_causes;
 use vmroot_guest_config::{Stage, StageRoot};
 use vmroot_output::Hook;
+use vmroot_verity::KeptLeaves;
 use vmroot_virtiofs::VirtioFs;
 
 use crate::accelerator::KvmTrial;
 use crate::initramfs::{self, place_of};
 use crate::run::Run;
-use crate::via::{self, Destination, Medium, MediumBuilder};
+use crate::verity::{self, BuiltTree};
+use crate::via::{self, BuiltMedium, Destination, Medium, MediumBuilder};
 use crate::vmm::Bus;
 use crate::{
     Acceleration, Accelerator, Console, Error, GuestExit, Kernel, Machine, Module, ModuleTree, Result, Stopper, Via,
@@ -61,6 +63,12 @@ pub struct GuestOptions<'a> {
     pub stage_one: Option<&'a [u8]>,
     /// Whether writes to a read-only root go to an overlay in the guest's memory. The default is false.
     pub overlay: bool,
+    /// Whether the guest verifies each block of its root by dm-verity, with a root hash on the kernel's command line. The
+    /// root is then read-only, and must be on a disk. The default is false.
+    pub verity: bool,
+    /// Digests of contents files that are known already, for the hash tree. With `None`, the default, all blocks are
+    /// hashed.
+    pub leaves: Option<&'a KeptLeaves>,
     /// The free space of a writable disk image, in bytes. The default is 256 MiB.
     pub free: u64,
     /// Whether this process starts the guest. If not, the VMM, KVM and the memory may be those of another machine, and
@@ -221,6 +229,8 @@ impl<'a> GuestOptions<'a> {
             init_messages: InitMessages::Nothing,
             stage_one: None,
             overlay: false,
+            verity: false,
+            leaves: None,
             free: DEFAULT_FREE,
             starts_here: true,
             verbose: false,
@@ -236,7 +246,8 @@ impl<'a> GuestOptions<'a> {
     ///
     /// # Errors
     /// - [`Error::MissingModule`] if the kernel lacks a module for the form.
-    /// - [`Error::NoStageOne`] if modules or an overlay are needed, but [`GuestOptions::stage_one`] is `None`.
+    /// - [`Error::NoStageOne`] if modules, an overlay or dm-verity are needed, but [`GuestOptions::stage_one`] is `None`.
+    /// - [`Error::NoDisk`] if [`GuestOptions::verity`] is set and the form is not a disk.
     /// - [`Error::NoKvm`] if KVM is required but not available.
     /// - [`Error::Unsupported`] if the VMM cannot run such a machine.
     /// - [`Error::Processors`] if the VMM cannot run so many processors.
@@ -266,16 +277,25 @@ impl<'a> GuestOptions<'a> {
         destination: &Destination<'_>,
         plan: Plan<'_>,
     ) -> Result<(Machine, Option<VirtioFs>)> {
-        let builder = MediumBuilder { root, destination, free: self.free, hook: self.hook };
+        let builder = MediumBuilder { root, destination, free: self.free, leaves: self.leaves, hook: self.hook };
         // Elsewhere, another process serves a share.
-        let device = if self.via == Via::Virtiofs && !self.starts_here { None } else { self.via.build(&builder)? };
-        plan.stage.make(&plan.modules)?;
-        let memory = self.memory(&plan.medium)?;
-        Ok((Machine { memory, ..plan.machine }, device))
+        let built = match self.via == Via::Virtiofs && !self.starts_here {
+            true => BuiltMedium::default(),
+            false => self.via.build(&builder)?,
+        };
+        let (mut stage, mut machine) = (plan.stage, plan.machine);
+        if let (Some(BuiltTree { root_hash, table }), StageOne::Archive { stage, .. }) = (built.tree, &mut stage) {
+            stage.verity = Some(table);
+            let known = verity::word(&root_hash.to_string());
+            machine.command_line = machine.command_line.replacen(&verity::word(&verity::placeholder()), &known, 1);
+        }
+        stage.make(&plan.modules)?;
+        machine.memory = self.memory(&plan.medium)?;
+        Ok((machine, built.device))
     }
 
     pub(crate) fn destination<'p>(&self, directory: &'p Path) -> Destination<'p> {
-        Destination { directory, takes_vmdk: self.vmm == Vmm::Qemu }
+        Destination { directory, takes_vmdk: self.vmm == Vmm::Qemu, verity: self.verity }
     }
 
     /// Decides on all parts and checks that the VMM can run the machine. Writes no files.
@@ -326,17 +346,24 @@ impl<'a> GuestOptions<'a> {
         };
         let disk = (self.via != Via::Virtiofs).then_some("virtio_blk");
         let overlay = self.has_overlay().then_some("overlay");
-        let names: Vec<&str> = [bus].into_iter().chain(disk).chain([fstype]).chain(overlay).collect();
+        let hashes = verity::SHA256.into_iter().filter(|name| tree.has_file(name));
+        let verity = hashes.chain([verity::DRIVER]).filter(|_| self.verity);
+        let names: Vec<&str> = [bus].into_iter().chain(disk).chain(verity).chain([fstype]).chain(overlay).collect();
         tree.resolve(&names)
     }
 
     fn has_overlay(&self) -> bool {
-        self.overlay && !self.via.is_writable()
+        self.overlay && !self.is_writable()
+    }
+
+    /// Returns whether the guest can write to the root itself.
+    fn is_writable(&self) -> bool {
+        self.via.is_writable() && !self.verity
     }
 
     fn stage(&self, medium: &Medium, modules: &[Module], directory: &Path) -> Result<StageOne<'a>> {
         let (Some(fstype), Some(source)) = (self.via.fstype(), medium.source()) else { return Ok(StageOne::Kernel) };
-        if modules.is_empty() && !self.has_overlay() {
+        if modules.is_empty() && !self.has_overlay() && !self.verity {
             return Ok(StageOne::Kernel);
         }
         let Some(program) = self.stage_one else {
@@ -348,11 +375,13 @@ impl<'a> GuestOptions<'a> {
             root: StageRoot {
                 fstype: fstype.to_owned(),
                 source,
-                options: medium.options(),
-                read_only: !self.via.is_writable(),
+                // The device of dm-verity joins all disks.
+                options: if self.verity { String::new() } else { medium.options() },
+                read_only: !self.is_writable(),
             },
             init: self.init.unwrap_or("/sbin/init").to_owned(),
             overlay: self.has_overlay(),
+            verity: None,
         };
         Ok(StageOne::Archive { path: directory.join("initramfs.cpio"), stage, program })
     }
@@ -377,6 +406,9 @@ impl<'a> GuestOptions<'a> {
         }
         if self.init_messages == InitMessages::Everything {
             words.push("vmroot.trace".to_owned());
+        }
+        if self.verity {
+            words.push(verity::word(&verity::placeholder()));
         }
         words.extend(self.vmm.kernel_arguments(architecture).iter().map(|word| (*word).to_owned()));
         match (medium, stage) {

@@ -21,6 +21,7 @@ mod modules;
 mod run;
 mod script;
 mod shell;
+mod verity;
 mod via;
 mod vmm;
 

@@ -29,7 +29,7 @@ pub struct GuestExit {
     /// The exit code of the command: 128 plus the signal's number if a signal ended it, 125 to 127 if it was not
     /// executed. `None` for an image's own init, which reports no exit code.
     pub code: Option<u8>,
-    /// The reason why the command was not executed.
+    /// The reason why the command was not executed, or was ended: a block of the root that does not match its hash.
     pub error: Option<String>,
     /// The start of `vmroot-init`, after the kernel had booted, in the guest's time since boot.
     pub started: Option<Duration>,

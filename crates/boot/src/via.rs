@@ -4,17 +4,19 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{self, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{
-    ErofsMetaOptions, ErofsOptions, VmdkAccess, check_vmdk_path, erofs_devices, write_erofs, write_erofs_meta,
+    ErofsMetaOptions, ErofsOptions, VmdkAccess, VmdkTail, check_vmdk_path, erofs_devices, write_erofs, write_erofs_meta,
 };
 use vmroot_export::{CpioOptions, SquashfsCompression, SquashfsOptions, write_cpio, write_squashfs};
 use vmroot_ext4::{Ext4Options, write_ext4};
-use vmroot_output::{Hook, Omissions};
+use vmroot_output::{Hook, Omissions, Run, RunsHook};
+use vmroot_verity::{DEFAULT_BLOCK, KeptLeaves, KnownRange};
 use vmroot_virtiofs::{VirtioFs, VirtioFsOptions, check_socket_path};
 
+use crate::verity::{self, BuiltTree, Devices};
 use crate::{Disk, DiskFormat, Error, Result, Share};
 
 /// The form in which a guest gets its root.
@@ -46,6 +48,7 @@ const QUEUES: usize = 1;
 const IMAGE: &str = "root.img";
 const HEAD: &str = "root.head";
 const VMDK: &str = "root.vmdk";
+const TREE: &str = "root.verity";
 const ARCHIVE: &str = "root.cpio";
 const SOCKET: &str = "root.socket";
 
@@ -67,6 +70,17 @@ pub(crate) struct Destination<'a> {
     pub(crate) directory: &'a Path,
     /// Whether the machine takes VMDK disks.
     pub(crate) takes_vmdk: bool,
+    /// Whether dm-verity verifies the root.
+    pub(crate) verity: bool,
+}
+
+/// A root in its form.
+#[derive(Default)]
+pub(crate) struct BuiltMedium {
+    /// The device that serves a share.
+    pub(crate) device: Option<VirtioFs>,
+    /// The hash tree, if [`Destination::verity`] is set.
+    pub(crate) tree: Option<BuiltTree>,
 }
 
 /// Builds a root's form.
@@ -75,6 +89,8 @@ pub(crate) struct MediumBuilder<'a> {
     pub(crate) destination: &'a Destination<'a>,
     /// Free space of a writable image, in bytes.
     pub(crate) free: u64,
+    /// Digests of contents files that are known already.
+    pub(crate) leaves: Option<&'a KeptLeaves>,
     pub(crate) hook: Option<Hook<'a>>,
 }
 
@@ -103,24 +119,29 @@ impl Via {
     /// # Errors
     /// - [`Error::Erofs`] if a VMDK cannot refer to a file because of its path.
     /// - [`Error::Share`] if the socket's path is too long.
+    /// - [`Error::NoDisk`] if dm-verity is to verify a root that is not on a disk.
     pub(crate) fn plan(self, destination: &Destination<'_>, contents: &[PathBuf]) -> Result<Medium> {
         let disk = |path, format, writable| Disk { path, format, writable };
         let raw = |name: &str| disk(destination.directory.join(name), DiskFormat::Raw, false);
         Ok(match self {
+            Self::Cpio | Self::Virtiofs if destination.verity => return Err(Error::NoDisk { form: self }),
             Self::Erofs => Medium::Disks(vec![raw(IMAGE)]),
             Self::ErofsMeta if destination.takes_vmdk => {
-                for path in
-                    contents.iter().chain(&[destination.directory.join(IMAGE), destination.directory.join(HEAD)])
-                {
-                    check_vmdk_path(path)?;
-                }
+                let own = [IMAGE, HEAD, TREE].map(|name| destination.directory.join(name));
+                contents.iter().chain(&own).try_for_each(|path| check_vmdk_path(path))?;
                 Medium::Disks(vec![disk(destination.directory.join(VMDK), DiskFormat::Vmdk, false)])
             }
             Self::ErofsMeta => {
                 let layers = contents.iter().map(|path| disk(path.clone(), DiskFormat::Raw, false));
-                Medium::Disks([raw(IMAGE)].into_iter().chain(layers).collect())
+                // The head makes the joined disks one file system, without a device table.
+                let first = if destination.verity { HEAD } else { IMAGE };
+                let tree = destination.verity.then(|| raw(TREE));
+                Medium::Disks([raw(first)].into_iter().chain(layers).chain(tree).collect())
             }
-            Self::Ext4 => Medium::Disks(vec![disk(destination.directory.join(IMAGE), DiskFormat::Raw, true)]),
+            Self::Ext4 => {
+                let writable = !destination.verity;
+                Medium::Disks(vec![disk(destination.directory.join(IMAGE), DiskFormat::Raw, writable)])
+            }
             Self::Squashfs => Medium::Disks(vec![raw(IMAGE)]),
             Self::Cpio => Medium::Archive(destination.directory.join(ARCHIVE)),
             Self::Virtiofs => {
@@ -131,17 +152,24 @@ impl Via {
         })
     }
 
-    /// Builds the planned medium. Returns the device that serves a share.
-    pub(crate) fn build(self, builder: &MediumBuilder<'_>) -> Result<Option<VirtioFs>> {
+    /// Builds the planned medium.
+    pub(crate) fn build(self, builder: &MediumBuilder<'_>) -> Result<BuiltMedium> {
+        let runs = Mutex::new(Vec::new());
+        let keep_runs = |placed: &[Run]| runs.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(placed);
+        let hook = builder.destination.verity.then(|| RunsHook::new(&keep_runs));
         match self {
-            Self::Erofs => builder.erofs()?,
-            Self::ErofsMeta => builder.erofs_meta()?,
-            Self::Ext4 => builder.ext4()?,
+            Self::Erofs => builder.erofs(hook)?,
+            Self::ErofsMeta => return Ok(BuiltMedium { tree: builder.erofs_meta()?, device: None }),
+            Self::Ext4 => builder.ext4(hook)?,
             Self::Squashfs => builder.squashfs()?,
             Self::Cpio => builder.archive()?,
-            Self::Virtiofs => return builder.share().map(Some),
+            Self::Virtiofs => return Ok(BuiltMedium { device: Some(builder.share()?), tree: None }),
         }
-        Ok(None)
+        let image = builder.destination.directory.join(IMAGE);
+        let runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let append = || verity::append(&image, builder.known(&runs), builder.hook);
+        let tree = builder.destination.verity.then(append).transpose()?;
+        Ok(BuiltMedium { tree, device: None })
     }
 }
 
@@ -170,33 +198,51 @@ impl Medium {
 }
 
 impl MediumBuilder<'_> {
-    fn erofs(&self) -> Result<()> {
+    /// Returns the ranges of an image whose digests are known, because it has these runs of the contents files.
+    fn known(&self, runs: &[Run]) -> Vec<KnownRange<'_>> {
+        let Some(leaves) = self.leaves else { return Vec::new() };
+        let paths: Vec<&Path> = self.root.contents().map(|contents| contents.path.as_path()).collect();
+        leaves.ranges(runs, &paths, DEFAULT_BLOCK)
+    }
+
+    fn erofs(&self, runs: Option<RunsHook<'_>>) -> Result<()> {
         let file = self.file(IMAGE)?;
-        let report = write_erofs(self.root, &file, &ErofsOptions { hook: self.hook, ..ErofsOptions::default() })?;
+        let options = ErofsOptions { runs, hook: self.hook, ..ErofsOptions::default() };
+        let report = write_erofs(self.root, &file, &options)?;
         warn_about(&report.omissions);
         Ok(())
     }
 
     /// Builds one VMDK disk, which guests can mount from Linux 5.4 on, or else a disk for each layer (Linux 5.16).
-    fn erofs_meta(&self) -> Result<()> {
+    fn erofs_meta(&self) -> Result<Option<BuiltTree>> {
         let image = self.file(IMAGE)?;
         let mut meta = write_erofs_meta(self.root, &image, &ErofsMetaOptions::default())?;
         warn_about(&meta.report.omissions);
-        if !self.destination.takes_vmdk {
-            return Ok(());
+        let Destination { takes_vmdk, verity, .. } = *self.destination;
+        if !takes_vmdk && !verity {
+            return Ok(None);
+        }
+        let head_file = self.file(HEAD)?;
+        meta.write_head(&image, &head_file)?;
+        let [head, vmdk, tree_path] = [HEAD, VMDK, TREE].map(|name| self.destination.directory.join(name));
+        let devices = Devices { root: self.root, meta: &meta, head: &head_file, leaves: self.leaves };
+        let over_devices = || verity::over_devices(&devices, &tree_path, takes_vmdk, self.hook);
+        let (tree, blocks) = verity.then(over_devices).transpose()?.unzip();
+        if !takes_vmdk {
+            return Ok(tree);
         }
         for (device, path) in meta.devices.iter_mut().zip(contents(self.root)?) {
             device.path = path;
         }
-        meta.write_head(&image, &self.file(HEAD)?)?;
-        let [head, vmdk] = [HEAD, VMDK].map(|name| self.destination.directory.join(name));
-        let text = meta.vmdk(&head, VmdkAccess::ReadWrite)?;
-        self.file(VMDK)?.write_all(&text).map_err(Error::io("write", &vmdk))
+        let tail = blocks.map(|blocks| VmdkTail { path: tree_path, blocks });
+        let text = meta.vmdk_with_tail(&head, tail.as_ref(), VmdkAccess::ReadWrite)?;
+        self.file(VMDK)?.write_all(&text).map_err(Error::io("write", &vmdk))?;
+        Ok(tree)
     }
 
-    fn ext4(&self) -> Result<()> {
+    fn ext4(&self, runs: Option<RunsHook<'_>>) -> Result<()> {
         let file = self.file(IMAGE)?;
-        let options = Ext4Options { free: self.free, hook: self.hook, ..Ext4Options::default() };
+        let options = Ext4Options { free: self.free, runs, hook: self.hook, ..Ext4Options::default() };
         warn_about(&write_ext4(self.root, &file, &options)?.omissions);
         Ok(())
     }

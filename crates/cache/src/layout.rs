@@ -56,6 +56,11 @@ impl Layout {
         self.layers().join(diff_id.hex() + ".contents")
     }
 
+    /// Returns the file with the digests of the blocks of a layer's contents.
+    pub fn layer_leaves(&self, diff_id: &Digest) -> PathBuf {
+        self.layers().join(diff_id.hex() + ".leaves")
+    }
+
     /// Returns the directory of the merged roots.
     pub fn roots(&self) -> PathBuf {
         self.root.join("roots").join(INDEX_VERSION)

@@ -27,6 +27,7 @@ mod switches;
 mod sync;
 mod verbs;
 mod verify;
+mod verity;
 mod virtiofs;
 
 use std::ffi::OsString;
@@ -66,6 +67,7 @@ pub(crate) use skopeo::{NO_POLICY, RetryArguments};
 pub(crate) use sync::{SyncArguments, SyncFrom, SyncTo};
 pub(crate) use verbs::fetches_images;
 pub(crate) use verify::VerifyArguments;
+pub(crate) use verity::{Salt, TreeArguments, VerityCommand};
 pub(crate) use virtiofs::VirtiofsArguments;
 
 /// Root file systems for VMs and microVMs from container images.
@@ -488,6 +490,9 @@ pub(crate) enum Command {
     /// Index, verify or print one layer, without a cache
     #[command(subcommand)]
     Layer(LayerCommand),
+    /// Work on hash trees of dm-verity, which let a kernel verify a disk image block by block
+    #[command(subcommand)]
+    Verity(VerityCommand),
     /// Verify every file in the cache, and print the damaged ones; with --repair, repair them
     ///
     /// The exit code is 5 if damage is left. --repair fetches blobs again from the registry, archive or layout of their

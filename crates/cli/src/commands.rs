@@ -26,6 +26,7 @@ mod shell;
 mod sync;
 mod umount;
 mod verify;
+mod verity;
 mod virtiofs;
 mod why;
 
@@ -97,6 +98,7 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         Command::Boot { image, options } => boot::boot(context, &image, &options),
         Command::Export { image, out, options } => export::export(context, &image, out.as_deref(), &options),
         Command::Layer(command) => layer::layer(context, command),
+        Command::Verity(command) => verity::verity(context, command),
         Command::Login { options } => login::login(context, &options),
         Command::Logout { options } => login::logout(context, &options),
         Command::Registries(command) => registries::registries(context, command),

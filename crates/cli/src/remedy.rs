@@ -8,6 +8,7 @@ mod images;
 mod names;
 mod paths;
 mod registries;
+mod verity;
 
 use std::error::Error as StdError;
 use std::io;
@@ -88,6 +89,7 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
             .or_else(|| files::of_root(cause.downcast_ref()?))
             .or_else(|| guests::remedy(cause.downcast_ref()?))
             .or_else(|| guests::of_init(cause.downcast_ref()?))
+            .or_else(|| verity::remedy(cause.downcast_ref()?))
             .or_else(|| cause.is::<NoKernel>().then(|| KERNEL.to_owned()))
             .or_else(|| files::of_layer(cause.downcast_ref()?))
             .or_else(|| files::of_fuse(cause.downcast_ref()?, failed))

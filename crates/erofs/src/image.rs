@@ -62,6 +62,7 @@ fn write_plain(fs: &ContainerFs, file: &File, options: &ErofsOptions<'_>) -> Res
     target.set_length(bytes).map_err(Error::Write)?;
     let meter = Meter::new(options.hook, total);
     let files: Vec<&File> = fs.contents().map(|contents| &contents.file).collect();
+    data.runs.report(options.runs);
     meter.count(data.runs.share(&files, &target))?;
     let superblock = superblock(&plan, blocks, 0, "");
     Writer::new(&plan, &target, &files, data, Some(superblock), meter).run(workers::count(options.threads))?;

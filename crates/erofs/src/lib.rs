@@ -29,11 +29,11 @@ pub use compress::ErofsCompression;
 pub use error::{Error, Result};
 pub use image::{export_erofs, write_erofs};
 pub use meta::{
-    ErofsDevice, ErofsMeta, ErofsMetaOptions, MAX_DEVICES, SIDE_FILES, erofs_devices, export_erofs_meta,
-    write_erofs_meta,
+    ErofsDevice, ErofsMeta, ErofsMetaFiles, ErofsMetaOptions, MAX_DEVICES, SIDE_FILES, erofs_devices,
+    export_erofs_meta, write_erofs_meta,
 };
 pub use options::ErofsOptions;
-pub use vmdk::{VmdkAccess, check_vmdk_path};
+pub use vmdk::{VmdkAccess, VmdkTail, check_vmdk_path};
 
 /// The name of the format in omissions.
 const FORM: &str = "EROFS";

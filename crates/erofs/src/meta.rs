@@ -25,7 +25,7 @@ use super::superblock::{DEVICE_TABLE, seal, superblock};
 use super::{FORM, xattrs};
 use crate::{Error, Result};
 
-pub use export::{ErofsMetaOptions, SIDE_FILES, export_erofs_meta};
+pub use export::{ErofsMetaFiles, ErofsMetaOptions, SIDE_FILES, export_erofs_meta};
 
 /// The most contents files. The number of the root directory has 16 bits, and the root follows the device table.
 pub const MAX_DEVICES: usize = 16_000;

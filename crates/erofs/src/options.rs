@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use vmroot_output::Hook;
+use vmroot_output::{Hook, RunsHook};
 
 use super::compress::ErofsCompression;
 
@@ -15,6 +15,9 @@ pub struct ErofsOptions<'a> {
     pub strict: bool,
     /// The number of threads that compress and write. `None` is one for each core. The bytes do not depend on it.
     pub threads: Option<NonZeroUsize>,
+    /// Receives the runs of whole blocks that the image has from contents files, before they are written. With a
+    /// compression, there are none.
+    pub runs: Option<RunsHook<'a>>,
     /// Receives progress. `Break` cancels the export.
     pub hook: Option<Hook<'a>>,
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vmroot_output::{Copier, Holes};
 
@@ -32,6 +32,15 @@ pub enum VmdkAccess {
     ReadWrite,
     /// `RDONLY`, for imago and therefore for libkrun.
     ReadOnly,
+}
+
+/// A file after the devices of an image on a single disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmdkTail {
+    /// The path of the file.
+    pub path: PathBuf,
+    /// Its length in blocks of 4096 bytes.
+    pub blocks: u32,
 }
 
 impl ErofsMeta {
@@ -60,6 +69,15 @@ impl ErofsMeta {
     /// - [`Error::Unlistable`]: a path contains a quote or a line break.
     /// - [`Error::PathTooLong`]: a path has more than 511 bytes.
     pub fn vmdk(&self, head: &Path, access: VmdkAccess) -> Result<Vec<u8>> {
+        self.vmdk_with_tail(head, None, access)
+    }
+
+    /// Returns a VMDK descriptor like [`Self::vmdk`], with a further file after the devices, such as a hash tree. The
+    /// file system does not use it.
+    ///
+    /// # Errors
+    /// The errors of [`Self::vmdk`].
+    pub fn vmdk_with_tail(&self, head: &Path, tail: Option<&VmdkTail>, access: VmdkAccess) -> Result<Vec<u8>> {
         let id = self.devices.iter().map(|device| device.blocks).fold(self.blocks, u32::wrapping_add);
         let mut text = format!(
             "# Disk DescriptorFile\nversion=1\nCID={id:08x}\nparentCID=ffffffff\ncreateType=\"twoGbMaxExtentFlat\"\n\n\
@@ -70,7 +88,11 @@ impl ErofsMeta {
         for ErofsDevice { path, blocks, .. } in &self.devices {
             add_extent(&mut text, access, *blocks, path)?;
         }
-        let cylinders = (u64::from(self.total_blocks) * BLOCK / SECTOR).div_ceil(16 * 63);
+        if let Some(VmdkTail { path, blocks }) = tail {
+            add_extent(&mut text, access, *blocks, path)?;
+        }
+        let blocks = u64::from(self.total_blocks) + tail.map_or(0, |tail| tail.blocks.into());
+        let cylinders = (blocks * BLOCK / SECTOR).div_ceil(16 * 63);
         text.extend_from_slice(
             format!(
                 "\n# The Disk Data Base\n#DDB\n\nddb.virtualHWVersion = \"4\"\nddb.geometry.cylinders = \"{cylinders}\"\n\

@@ -16,7 +16,7 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn of(fs: &ContainerFs, options: &Ext4Options<'_>) -> Self {
-        let Ext4Options { size, free, journal, label, strict: _, threads: _, hook: _ } = options;
+        let Ext4Options { size, free, journal, label, strict: _, threads: _, runs: _, hook: _ } = options;
         let text = format!("size={size:?} free={free} journal={journal} label={label}");
         let uuid = fs.image_uuid("ext4", &text);
         let digest = Sha256::digest([b"name hashes", &uuid[..]].concat());

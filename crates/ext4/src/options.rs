@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use vmroot_output::Hook;
+use vmroot_output::{Hook, RunsHook};
 
 /// The longest label in bytes.
 pub const MAX_LABEL: usize = 16;
@@ -23,6 +23,8 @@ pub struct Ext4Options<'a> {
     pub strict: bool,
     /// The number of threads that write file contents. `None` is one for each core. The bytes do not depend on it.
     pub threads: Option<NonZeroUsize>,
+    /// Receives the runs of blocks that the file system has from contents files, before they are written.
+    pub runs: Option<RunsHook<'a>>,
     /// Receives progress. `Break` cancels the export.
     pub hook: Option<Hook<'a>>,
 }

@@ -66,6 +66,7 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
     target.blank(size).map_err(Error::Write)?;
 
     let mut runs = data::runs(&content, &layout);
+    runs.report(options.runs);
     let meter = Meter::new(options.hook, runs.bytes());
     let files: Vec<&File> = fs.contents().map(|contents| &contents.file).collect();
     meter.count(runs.share(&files, &target))?;

@@ -12,7 +12,7 @@ mod config;
 mod stage;
 
 pub use config::{CONFIG, GuestSettings, MAX_CONFIG, Process};
-pub use stage::{MAX_STAGE, MODULES, STAGE, Stage, StageRoot};
+pub use stage::{MAX_STAGE, MODULES, STAGE, Stage, StagePart, StageRoot, StageVerity};
 
 /// The path of the init in a guest.
 pub const INIT: &str = "/sbin/vmroot-init";

@@ -29,6 +29,44 @@ pub struct Stage {
     /// Whether a tmpfs over the root takes the writes.
     #[serde(default)]
     pub overlay: bool,
+    /// The table of dm-verity, without the root hash, which is on the kernel's command line. The root is then mounted from
+    /// the device of this table, in place of its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verity: Option<StageVerity>,
+}
+
+/// The disks of a root that dm-verity verifies, and the parameters of their hash tree
+/// (Documentation/admin-guide/device-mapper/verity.rst).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StageVerity {
+    /// The disks with the root, which are joined in this order.
+    pub data: Vec<StagePart>,
+    /// The device with the hash tree. It can be a disk of the root, which the tree follows.
+    pub tree: String,
+    /// The number of the tree's first hash block on its device.
+    pub hash_start: u64,
+    /// The number of the root's blocks.
+    pub data_blocks: u64,
+    /// The size of the root's blocks in bytes.
+    pub data_block_size: u32,
+    /// The size of the tree's blocks in bytes.
+    pub hash_block_size: u32,
+    /// The hash algorithm, as the kernel names it.
+    pub algorithm: String,
+    /// The type of the tree: 0 or 1.
+    pub hash_type: u32,
+    /// The salt in hexadecimal digits, or `-`.
+    pub salt: String,
+}
+
+/// A disk with a part of a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagePart {
+    /// The device.
+    pub device: String,
+    /// The number of blocks that belong to the root, in the size of the root's blocks.
+    pub blocks: u64,
 }
 
 /// The file system that becomes the root.
@@ -89,7 +127,8 @@ pub(crate) mod tests {
             options: "device=/dev/vdb,acl,device=/dev/vdc".to_owned(),
             read_only: false,
         };
-        let stage = Stage { modules: vec!["/m.ko".to_owned()], root, init: "/i".to_owned(), overlay: true };
+        let stage =
+            Stage { modules: vec!["/m.ko".to_owned()], root, init: "/i".to_owned(), overlay: true, verity: None };
         let text = serde_json::to_string(&stage).unwrap();
         assert_eq!(
             text,
@@ -116,7 +155,12 @@ pub(crate) mod tests {
 
     #[test]
     fn the_page_lists_the_fields() {
-        let stage = parse(r#"{"root": {"fstype": "virtiofs", "source": "root"}}"#).unwrap();
+        let stage = parse(
+            r#"{"root": {"fstype": "erofs", "source": "/dev/vda"}, "verity": {"data": [], "tree": "/dev/vda",
+                "hashStart": 1, "dataBlocks": 1, "dataBlockSize": 4096, "hashBlockSize": 4096, "algorithm": "sha256",
+                "hashType": 1, "salt": "-"}}"#,
+        )
+        .unwrap();
         let value = serde_json::to_value(&stage).unwrap();
         let mut fields = Vec::new();
         for (name, value) in value.as_object().unwrap() {

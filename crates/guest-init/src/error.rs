@@ -90,6 +90,25 @@ pub enum Error {
         /// The kernel's error.
         source: io::Error,
     },
+    /// The kernel refuses a device of the device-mapper.
+    #[error("cannot {what} {name}: {source}")]
+    DeviceMapper {
+        /// The request, as in "cannot …".
+        what: &'static str,
+        /// The name of the device.
+        name: &'static str,
+        /// The kernel's error.
+        source: io::Error,
+    },
+    /// The root hash on the kernel's command line does not go with the instructions.
+    #[error("the root cannot be verified: {lack}")]
+    RootHash {
+        /// The reason.
+        lack: &'static str,
+    },
+    /// A block of the root does not have the hash that the root hash stands for.
+    #[error("{0} of the root's disk does not match its hash: the disk was changed or damaged")]
+    WrongBlock(String),
     /// The command does not exist.
     #[error("{command}: {reason}")]
     CommandNotFound {

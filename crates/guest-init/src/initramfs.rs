@@ -15,7 +15,9 @@ use rustix::system::finit_module;
 use vmroot_guest_config::{MAX_STAGE, STAGE, Stage, StageRoot};
 
 use crate::kernel::{self, CommandLine};
-use crate::{Error, Result, console, devices, document, mount_point, mounts, shutdown, switch_root};
+use crate::{
+    Error, Result, console, devices, document, mount_point, mounts, shutdown, switch_root, verity, wrong_block,
+};
 
 /// The mount point of the root before the switch.
 const ROOT: &str = "/root";
@@ -41,15 +43,19 @@ pub(crate) fn run(arguments: &[OsString]) -> ! {
     if kernel.trace {
         console::trace("stage", start);
     }
-    let Err(error) = become_init(arguments);
-    console::error(&error);
-    shutdown::end(error.exit_code(), kernel.reboot)
+    let Err(error) = become_init(arguments, kernel.verity.as_deref());
+    // The cause of an I/O error of the root.
+    let error = kernel.verity.and_then(|_| wrong_block::find()).unwrap_or(error);
+    shutdown::end_after(&error, kernel.reboot)
 }
 
-fn become_init(arguments: &[OsString]) -> Result<Infallible> {
+fn become_init(arguments: &[OsString], root_hash: Option<&str>) -> Result<Infallible> {
     let path = Path::new(STAGE);
-    let stage: Stage = document::parse(path, &document::read(path, MAX_STAGE)?)?;
+    let mut stage: Stage = document::parse(path, &document::read(path, MAX_STAGE)?)?;
     stage.modules.iter().try_for_each(|module| load(Path::new(module)))?;
+    if let Some(device) = verity::open(stage.verity.as_ref(), root_hash)? {
+        stage.root.source = device.to_string_lossy().into_owned();
+    }
     let root = Path::new(ROOT);
     if stage.overlay {
         mount_root(&stage.root, Path::new(LOWER))?;
@@ -58,8 +64,18 @@ fn become_init(arguments: &[OsString]) -> Result<Infallible> {
         mount_root(&stage.root, root)?;
     }
     switch_root::switch(root)?;
+    if root_hash.is_some() {
+        read_wholly(Path::new(&stage.init))?;
+    }
     let source = Command::new(&stage.init).args(arguments).exec();
     Err(Error::Io { path: stage.init.into(), source })
+}
+
+/// Reads a file from its start to its end. A wrong block of the init is an error here, where it can be reported. In the
+/// running init, it would be the end of PID 1 and so a panic of the kernel.
+fn read_wholly(path: &Path) -> Result<()> {
+    let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
+    copied.map(drop).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
 /// Loads a module, unless it is loaded already.
@@ -68,7 +84,8 @@ fn load(path: &Path) -> Result<()> {
     let compressed =
         path.extension().is_some_and(|extension| ["gz", "xz", "zst"].iter().any(|&known| extension == known));
     match finit_module(&file, c"", if compressed { COMPRESSED } else { 0 }) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        // ENODEV: a faster implementation of an algorithm, which this processor does not support.
+        Ok(()) | Err(Errno::EXIST | Errno::NODEV) => Ok(()),
         Err(error) => Err(Error::Module { path: path.to_owned(), source: error.into() }),
     }
 }

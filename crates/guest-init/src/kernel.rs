@@ -17,6 +17,8 @@ pub(crate) struct CommandLine {
     pub(crate) reboot: bool,
     /// `vmroot.trace`: write timestamps to the console.
     pub(crate) trace: bool,
+    /// `vmroot.verity=HASH`: the root hash of the root's disk.
+    pub(crate) verity: Option<String>,
     /// The words before `--` without `=`. The kernel passes unknown ones to the init.
     words: Vec<String>,
 }
@@ -30,9 +32,10 @@ impl CommandLine {
 
     fn parse(line: &str) -> Self {
         let before = line.split_whitespace().take_while(|&word| word != "--");
+        let verity = before.clone().find_map(|word| word.strip_prefix("vmroot.verity=")).map(str::to_owned);
         let words: Vec<String> = before.filter(|word| !word.contains('=')).map(str::to_owned).collect();
         let has = |name: &str| words.iter().any(|word| word == name);
-        Self { reboot: has("vmroot.reboot"), trace: has("vmroot.trace"), words }
+        Self { reboot: has("vmroot.reboot"), trace: has("vmroot.trace"), verity, words }
     }
 
     /// Returns the init's own arguments: those after `--`, without unknown words before it, such as `splash`, which the
@@ -65,6 +68,9 @@ mod tests {
         let line = CommandLine::parse("console=ttyS0 vmroot.trace quiet -- vmroot.reboot\n");
         assert!(line.trace && !line.reboot);
         assert!(CommandLine::parse("vmroot.reboot").reboot);
+        let verity = |line| CommandLine::parse(line).verity;
+        assert_eq!(verity("vmroot.verity=ab quiet vmroot.verity=cd").as_deref(), Some("ab"));
+        assert_eq!(verity("quiet -- vmroot.verity=ab"), None);
         assert_eq!(CommandLine::parse(""), CommandLine::default());
     }
 

@@ -18,6 +18,7 @@
 mod command;
 mod config;
 mod console;
+mod device_mapper;
 mod devices;
 mod document;
 mod environment;
@@ -34,6 +35,8 @@ mod shutdown;
 mod switch_root;
 mod temporary;
 mod users;
+mod verity;
+mod wrong_block;
 
 use std::ffi::OsString;
 

@@ -14,7 +14,7 @@ use vmroot_guest_config::CONFIG;
 
 use crate::config::Config;
 use crate::kernel::{self, CommandLine};
-use crate::{COMMAND_ROLE, Error, Result, console, document, loopback, mounts, shutdown};
+use crate::{COMMAND_ROLE, Error, Result, console, document, loopback, mounts, shutdown, wrong_block};
 
 /// The host name if neither the config nor the image has one.
 const DEFAULT_HOSTNAME: &str = "vmroot";
@@ -44,11 +44,16 @@ pub(crate) fn run(name: &OsStr, arguments: &[OsString]) -> ! {
     if kernel.trace {
         console::trace("start", start);
     }
-    let code = serve(name, kernel.init_arguments(arguments)).unwrap_or_else(|error| {
-        console::error(&error);
-        error.exit_code()
-    });
-    shutdown::end(code, kernel.reboot)
+    if kernel.verity.is_some() {
+        wrong_block::end_at_first(kernel.reboot);
+    }
+    let ended = serve(name, kernel.init_arguments(arguments));
+    // A wrong block may be the cause of any end.
+    let wrong_block = kernel.verity.as_ref().and_then(|_| wrong_block::find());
+    match wrong_block.map_or(ended, Err) {
+        Ok(code) => shutdown::end(code, kernel.reboot),
+        Err(error) => shutdown::end_after(&error, kernel.reboot),
+    }
 }
 
 fn serve(name: &OsStr, arguments: &[OsString]) -> Result<i32> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 use rustix::system::{RebootCommand, reboot};
 
-use crate::{console, devices};
+use crate::{Error, console, devices};
 
 /// The maximum time for processes to end after SIGTERM.
 const TERM_TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,9 +23,26 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 const KERNEL_FILE_SYSTEMS: [&str; 9] =
     ["cgroup2", "devpts", "devtmpfs", "mqueue", "proc", "ramfs", "rootfs", "sysfs", "tmpfs"];
 
+/// Held by the thread that ends the guest. Others wait until the machine is off.
+static ENDING: Mutex<()> = Mutex::new(());
+
+/// Reports an error, and ends the guest like [`end`], with the exit code of the error.
+pub(crate) fn end_after(error: &Error, restart: bool) -> ! {
+    let _ending = ENDING.lock();
+    end_processes();
+    // After the last byte of the command, so that the line is one of its own.
+    console::error(error);
+    power_off(error.exit_code(), restart)
+}
+
 /// Ends all processes, reports `code`, and powers off or restarts the machine.
 pub(crate) fn end(code: i32, restart: bool) -> ! {
+    let _ending = ENDING.lock();
     end_processes();
+    power_off(code, restart)
+}
+
+fn power_off(code: i32, restart: bool) -> ! {
     rustix::fs::sync();
     detach();
     console::exit_code(code);

@@ -26,6 +26,7 @@ mod last_used;
 mod layer;
 mod layers;
 mod lease;
+mod leaves;
 mod load;
 mod lookup;
 mod metadata;

@@ -33,7 +33,7 @@ pub use image_file::ImageFile;
 pub use omissions::{Incomplete, LISTED_OMISSIONS, Omission, OmissionReason, Omissions, Omitted, display_path};
 pub use progress::{Cancelled, Counter, Hook, Meter, WriteProgress};
 pub use report::Report;
-pub use runs::{Job, Jobs, MoveError, Run, Runs};
+pub use runs::{Job, Jobs, MoveError, Run, Runs, RunsHook};
 pub use temporary::{
     NoTemporaryFiles, TEMPORARY_PREFIX, TemporaryDirectory, TemporaryFile, UnnamedFile, directory_of,
     remove_temporary_files, sync_directory, write_atomically,

@@ -4,6 +4,7 @@
 //! are sequential. In a contents file every file begins at a block boundary, and its last block is padded with zeros.
 //! An index that violates this does not open.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -32,6 +33,24 @@ pub struct Run {
     pub length: u64,
 }
 
+/// Receives the runs of an image before they are written, for a caller that knows something about the blocks of the
+/// contents files, such as their digests.
+#[derive(Clone, Copy)]
+pub struct RunsHook<'a>(&'a (dyn Fn(&[Run]) + Sync));
+
+impl<'a> RunsHook<'a> {
+    /// Wraps a callback.
+    pub fn new(callback: &'a (dyn Fn(&[Run]) + Sync)) -> Self {
+        Self(callback)
+    }
+}
+
+impl fmt::Debug for RunsHook<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RunsHook")
+    }
+}
+
 /// All blocks to copy.
 #[derive(Debug, Default)]
 pub struct Runs(Vec<Run>);
@@ -46,6 +65,13 @@ impl Runs {
                 last.length += run.length;
             }
             _ => self.0.push(run),
+        }
+    }
+
+    /// Passes all runs to a hook.
+    pub fn report(&self, hook: Option<RunsHook<'_>>) {
+        if let Some(RunsHook(callback)) = hook {
+            callback(&self.0);
         }
     }
 

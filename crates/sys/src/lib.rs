@@ -4,6 +4,7 @@
 //! neither `std` nor `rustix` offers safely.
 
 mod clone;
+mod device_mapper;
 mod direct;
 mod host_names;
 mod map;
@@ -13,6 +14,7 @@ mod working_directory;
 mod writeback;
 
 pub use clone::clone_range;
+pub use device_mapper::{DEVICE_MAPPER_HEADER, call_device_mapper};
 pub use direct::{AlignedBuffer, DIRECT_ALIGNMENT, open_direct};
 pub use host_names::resolve_with_built_in_services;
 pub use map::Map;

@@ -54,6 +54,8 @@ enum Inner {
     Export(vmroot_export::Error),
     #[error(transparent)]
     Changes(vmroot_changes::Error),
+    #[error(transparent)]
+    Verity(vmroot_verity::Error),
     #[cfg(feature = "erofs")]
     #[error(transparent)]
     Erofs(vmroot_erofs::Error),
@@ -115,6 +117,7 @@ from! {
     Index(vmroot_layer_index::Error),
     Export(vmroot_export::Error),
     Changes(vmroot_changes::Error),
+    Verity(vmroot_verity::Error),
     #[cfg(feature = "erofs")]
     Erofs(vmroot_erofs::Error),
     #[cfg(feature = "ext4")]
@@ -154,6 +157,7 @@ impl Error {
             Inner::Index(error) => error.kind(),
             Inner::Export(error) => error.kind(),
             Inner::Changes(error) => error.kind(),
+            Inner::Verity(error) => error.kind(),
             #[cfg(feature = "erofs")]
             Inner::Erofs(error) => error.kind(),
             #[cfg(feature = "ext4")]

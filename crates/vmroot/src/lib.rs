@@ -202,6 +202,9 @@ pub use vmroot_registry as registry;
 /// Reads images from registries, archives, layouts and directories.
 #[doc(inline)]
 pub use vmroot_transport as transport;
+/// Writes and verifies hash trees of dm-verity over disk images.
+#[doc(inline)]
+pub use vmroot_verity as verity;
 /// Serves a root to a guest over virtio-fs.
 ///
 /// ```no_run

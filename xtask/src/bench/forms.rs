@@ -27,6 +27,25 @@ pub const EROFS_META: Race = Race {
     }],
 };
 
+/// The time of the hash tree over EROFS metadata and contents whose digests are kept, in addition to the metadata. The
+/// first export of the image, which keeps them, is not measured.
+pub const HASH_TREE: Race = Race {
+    unit: Unit::Seconds,
+    repeat: true,
+    keep: false,
+    ours: |lab, scratch| {
+        let tree = ["--verity", "append", "--force"];
+        export_with(lab, scratch, "erofs-meta", &tree)?;
+        export_with(lab, scratch, "erofs-meta", &tree)
+    },
+    comparisons: &[Comparison {
+        key: "hash-tree",
+        title: "hash tree over the layers' contents on a shared base, beyond the export of the metadata",
+        target: Target::BeyondRival { by: 0.020, if_judged: || true },
+        rival: Some(|lab, scratch| export(lab, scratch, "erofs-meta")),
+    }],
+};
+
 /// The time of building an EROFS image.
 pub const EROFS: Race = Race {
     unit: Unit::Seconds,

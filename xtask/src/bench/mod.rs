@@ -74,6 +74,7 @@ const RACES: &[&Race] = &[
     &export::DIRECTORY,
     &mount::MEMORY,
     &forms::EROFS_META,
+    &forms::HASH_TREE,
     &forms::EROFS,
     &forms::EROFS_SIZE,
     &forms::EROFS_LZ4,

@@ -58,6 +58,11 @@ impl ModuleTree {
         self.builtin.contains(&normalised(name))
     }
 
+    /// Returns whether a module has a file.
+    pub(crate) fn has_file(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
     /// Returns the file of a module.
     pub(super) fn find(&self, name: &str) -> Option<&Path> {
         self.files.get(&normalised(name)).map(PathBuf::as_path)

@@ -10,3 +10,4 @@ mod kernels;
 mod listings;
 mod modules;
 mod refusals;
+mod verity;

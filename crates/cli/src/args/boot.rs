@@ -46,6 +46,11 @@ pub(crate) struct BootArguments {
     #[arg(long)]
     #[arg(help_heading = "Root file system")]
     pub(crate) overlay: bool,
+    /// Let the guest verify each block of its root by dm-verity. The root hash is on the kernel's command line. The root
+    /// is read-only, and a wrong block ends the guest with exit code 125
+    #[arg(long)]
+    #[arg(help_heading = "Root file system")]
+    pub(crate) verity: bool,
     /// Leave at least this much free space in the guest's root (ext4 only)
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_size)]
     #[arg(help_heading = "Root file system")]

@@ -223,6 +223,14 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("layer verify", "vmroot layer verify layers/4bcff639.idx"),
     ("layer dump", "vmroot layer dump layers/4bcff639.idx | less"),
     (
+        "verity format",
+        "vmroot verity format root.erofs\n\
+         # After the image, in the same file\n\
+         vmroot verity format --append root.ext4",
+    ),
+    ("verity verify", "vmroot verity verify root.erofs root.erofs.verity $ROOT_HASH"),
+    ("verity dump", "vmroot verity dump root.erofs.verity"),
+    (
         "completions",
         "# For this shell, and for each later one\n\
          source <(vmroot completions bash)\n\

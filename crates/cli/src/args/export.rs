@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::Salt;
 use super::quantity::parse_size;
 use crate::init::InitArguments;
 use crate::top::TopArguments;
@@ -58,8 +59,17 @@ pub(crate) struct ExportArguments {
     #[arg(long, value_name = "NAME")]
     #[arg(help_heading = "Size and features of ext4")]
     pub(crate) label: Option<String>,
+    /// Write the image's dm-verity hash tree to this file, or after the image with `append`, and print its root hash; in
+    /// the JSON and in --config-out, it is `verity.rootHash` (erofs, erofs-meta, ext4, squashfs)
+    #[arg(long, value_name = "FILE|append")]
+    #[arg(help_heading = "Verification by the guest")]
+    pub(crate) verity: Option<PathBuf>,
+    /// Hash with this salt, in hexadecimal digits; `-` is none [default: 32 zero bytes]
+    #[arg(long, value_name = "HEX|-", requires = "verity")]
+    #[arg(help_heading = "Verification by the guest")]
+    pub(crate) verity_salt: Option<Salt>,
     /// Write the upper directory of an overlay, as of `mount --upper`, as a layer that holds all changes and deletions
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["rootless", "config_out", "layer", "add", "init"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["rootless", "config_out", "verity", "layer", "add", "init"])]
     #[arg(help_heading = "Changes of a writable mount")]
     pub(crate) from_upper: Option<PathBuf>,
     /// Read the marks of --from-upper from user.overlay.* xattrs, for an overlay that was mounted with userxattr

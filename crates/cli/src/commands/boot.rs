@@ -69,7 +69,11 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
 
     let (task, cancel) = (NewTask::new(Action::Prepare, "the guest").start(LONG), context.cancel());
     let hook = |progress: WriteProgress| progress::advance(Some(&task), &cancel, progress);
-    let guest_options = GuestOptions { hook: Some(Hook::new(&hook)), ..guest_options };
+    let leaves = match options.verity && guest_options.via != Via::Squashfs {
+        true => Some(client.leaves(&root)?),
+        false => None,
+    };
+    let guest_options = GuestOptions { hook: Some(Hook::new(&hook)), leaves: leaves.as_ref(), ..guest_options };
     let guest = Guest::prepare(&Arc::new(root), &directory, &guest_options).map_err(vmroot::Error::from)?;
     task.end(Outcome::Done);
     let stopper = guest.stopper();
@@ -142,6 +146,7 @@ fn guest_options<'a>(
         init_messages: init.messages(),
         stage_one: init.stage_one(kernel),
         overlay: options.overlay,
+        verity: options.verity,
         free: options.free,
         timeout: options.timeout,
         ..GuestOptions::new(via, kernel, options.vmm.into())

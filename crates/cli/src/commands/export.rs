@@ -5,6 +5,7 @@
 //! of its options, and an arm in [`write()`].
 
 mod check;
+mod verity;
 
 use std::ffi::OsStr;
 use std::io::{self, Write as _};
@@ -13,23 +14,27 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::ValueEnum as _;
+use serde::Serialize;
 use serde_json::json;
 use vmroot::changes::{LayerOptions, Marks, write_layer};
-use vmroot::erofs::{ErofsMetaOptions, ErofsOptions, export_erofs, export_erofs_meta};
+use vmroot::erofs::{ErofsMetaOptions, ErofsOptions, export_erofs, export_erofs_meta, write_erofs};
 use vmroot::export::{
     CpioOptions, DirectoryOptions, SquashfsCompression, SquashfsOptions, TarOptions, export_directory, export_squashfs,
-    write_cpio, write_tar,
+    write_cpio, write_squashfs, write_tar,
 };
-use vmroot::ext4::{Ext4Options, export_ext4};
+use vmroot::ext4::{Ext4Options, export_ext4, write_ext4};
 use vmroot::output::{Error as FileError, Hook, Omissions, Omitted, OutputFile, Report, WriteProgress};
+use vmroot::verity::KeptLeaves;
 use vmroot::{Client, Compression, EncoderOptions, ExtendedRoot, Image, RuntimeConfig, Top};
 
+use super::verity::TreeRecord;
 use crate::args::{ExportArguments, FileCompression, Format};
 use crate::context::{Context, OpenedRoot, print_notes};
 use crate::display::{Action, LONG, NewTask, Outcome};
 use crate::exit::UsageError;
 use crate::progress::StoreProgress;
 use crate::{output, progress};
+use verity::TreePlan;
 
 /// Writes a root, or the changes of a writable view as a layer.
 pub(crate) fn export(
@@ -59,14 +64,22 @@ pub(crate) fn export(
     let task = has_own.then(|| NewTask::new(Action::Export, name_of(out)).start(LONG));
     let cancel = context.cancel();
     let hook = |progress: WriteProgress| progress::advance(task.as_ref(), &cancel, progress);
-    let report = write(&source, format, out, options, Hook::new(&hook))?;
+    let cancel_only = verity::cancel_only(&cancel);
+    let tree = TreePlan::new(format, out, options, Hook::new(&cancel_only));
+    let (report, tree) = match &tree {
+        Some(tree) => {
+            let (report, tree) = write_with_tree(&source, format, out, options, tree, Hook::new(&hook))?;
+            (report, Some(tree))
+        }
+        None => (write(&source, format, out, options, Hook::new(&hook))?, None),
+    };
     task.into_iter().for_each(|task| task.end(Outcome::Done));
     let advise_rootless = format == Format::Dir && !options.rootless;
-    print_report(context, (out, format), report, source.omitted(), advise_rootless)?;
+    print_report(context, (out, format), report, tree.as_ref(), source.omitted(), advise_rootless)?;
     let Some(file) = &options.config_out else { return Ok(()) };
     match config {
-        Some(config) => write_config(file, &config),
-        None => write_config(file, &RuntimeConfig::read(&out.join("config.json"))?),
+        Some(config) => write_config(file, &config, tree.as_ref()),
+        None => write_config(file, &RuntimeConfig::read(&out.join("config.json"))?, None),
     }
 }
 
@@ -165,38 +178,85 @@ fn write(
             let cpio = CpioOptions { compression, strict, hook };
             open_stream(out)?.write_with(|writer| write_cpio(root, writer, &cpio)).map_err(Into::into)
         }
-        Format::Erofs => {
-            let compression = check::file_compression(options)?;
-            let options = ErofsOptions { compression, strict, hook, ..ErofsOptions::default() };
-            export_erofs(root, out, &options).map_err(Into::into)
-        }
+        Format::Erofs => export_erofs(root, out, &erofs_options(options, hook)?).map_err(Into::into),
         Format::ErofsMeta => {
             // The contents files of the layers on top are removed when this process ends.
             let options = ErofsMetaOptions { copied: &opened.on_top, strict, hook };
             export_erofs_meta(root, out, &options).map_err(Into::into)
         }
-        Format::Ext4 => {
-            let options = Ext4Options {
-                size: options.size,
-                free: options.free.unwrap_or(0),
-                journal: options.journal,
-                label: options.label.as_deref().unwrap_or_default(),
-                strict,
-                hook,
-                ..Ext4Options::default()
-            };
-            export_ext4(root, out, &options).map_err(Into::into)
-        }
-        Format::Squashfs => {
-            let compression = match options.compress {
-                Some(FileCompression::Lz4) => SquashfsCompression::Lz4,
-                Some(FileCompression::Zstd) | None => SquashfsCompression::Zstd,
-            };
-            let options = SquashfsOptions { compression, strict, hook, ..SquashfsOptions::default() };
-            export_squashfs(root, out, &options).map_err(Into::into)
-        }
+        Format::Ext4 => export_ext4(root, out, &ext4_options(options, hook)).map_err(Into::into),
+        Format::Squashfs => export_squashfs(root, out, &squashfs_options(options, hook)).map_err(Into::into),
     };
     Ok(report?)
+}
+
+/// Writes the source in a format of disk images, with its hash tree.
+fn write_with_tree(
+    source: &Source<'_>,
+    format: Format,
+    out: &Path,
+    options: &ExportArguments,
+    tree: &TreePlan<'_>,
+    hook: Hook<'_>,
+) -> anyhow::Result<(Report, TreeRecord)> {
+    let Source::Root(opened) = source else { unreachable!("prebaked directories and layers have no hash tree") };
+    let (root, hook) = (&opened.root, Some(hook));
+    let create = || OutputFile::create(out).map_err(vmroot::Error::from);
+    let leaves = match &opened.image {
+        // Its blocks are compressed.
+        Some(used) if format != Format::Squashfs && options.compress.is_none() => used.client.leaves(root)?,
+        _ => KeptLeaves::default(),
+    };
+    match format {
+        Format::Erofs => {
+            let erofs = erofs_options(options, hook)?;
+            tree.write(out, create()?, (root, &leaves), |image, runs| {
+                Ok(write_erofs(root, image.file(), &ErofsOptions { runs: Some(runs), ..erofs })?)
+            })
+        }
+        Format::ErofsMeta => {
+            let options = ErofsMetaOptions { copied: &opened.on_top, strict: options.strict, hook };
+            tree.write_erofs_meta(root, &leaves, out, &options)
+        }
+        Format::Ext4 => {
+            let ext4 = ext4_options(options, hook);
+            tree.write(out, create()?, (root, &leaves), |image, runs| {
+                Ok(write_ext4(root, image.file(), &Ext4Options { runs: Some(runs), ..ext4 })?)
+            })
+        }
+        Format::Squashfs => {
+            let squashfs = squashfs_options(options, hook);
+            // sqfstar opens the file by its name.
+            let image = OutputFile::create_named(out).map_err(vmroot::Error::from)?;
+            tree.write(out, image, (root, &leaves), |image, _| Ok(write_squashfs(root, image.path(), &squashfs)?))
+        }
+        _ => unreachable!("`check::check_options` refuses other formats"),
+    }
+}
+
+fn erofs_options<'a>(options: &ExportArguments, hook: Option<Hook<'a>>) -> anyhow::Result<ErofsOptions<'a>> {
+    let compression = check::file_compression(options)?;
+    Ok(ErofsOptions { compression, strict: options.strict, hook, ..ErofsOptions::default() })
+}
+
+fn ext4_options<'a>(options: &'a ExportArguments, hook: Option<Hook<'a>>) -> Ext4Options<'a> {
+    Ext4Options {
+        size: options.size,
+        free: options.free.unwrap_or(0),
+        journal: options.journal,
+        label: options.label.as_deref().unwrap_or_default(),
+        strict: options.strict,
+        hook,
+        ..Ext4Options::default()
+    }
+}
+
+fn squashfs_options<'a>(options: &ExportArguments, hook: Option<Hook<'a>>) -> SquashfsOptions<'a> {
+    let compression = match options.compress {
+        Some(FileCompression::Lz4) => SquashfsCompression::Lz4,
+        Some(FileCompression::Zstd) | None => SquashfsCompression::Zstd,
+    };
+    SquashfsOptions { compression, strict: options.strict, hook, ..SquashfsOptions::default() }
 }
 
 /// Opens the output of a format that is written sequentially. `-` is standard output.
@@ -226,6 +286,7 @@ fn print_report(
     context: &Context,
     (out, format): (&Path, Format),
     mut report: Report,
+    tree: Option<&TreeRecord>,
     above: Omissions,
     advise_rootless: bool,
 ) -> anyhow::Result<()> {
@@ -234,11 +295,12 @@ fn print_report(
     }
     output::print_omissions(&report.omissions);
     if !context.json() || out == Path::new("-") {
-        return Ok(());
+        return Ok(tree.and_then(|tree| tree.root_hash.as_ref()).map_or(Ok(()), output::print_line)?);
     }
     report.omissions.append(above);
     let mut json = report_json(out, &report);
     json["format"] = format.to_possible_value().map(|format| format.get_name().to_owned()).into();
+    json["verity"] = serde_json::to_value(tree)?;
     Ok(output::print_json(&json)?)
 }
 
@@ -260,9 +322,21 @@ pub(super) fn report_json(out: &Path, report: &Report) -> serde_json::Value {
     })
 }
 
-/// Writes how to run the image to a file.
-fn write_config(file: &Path, config: &RuntimeConfig) -> anyhow::Result<()> {
+/// The config of an image with a hash tree.
+#[derive(Serialize)]
+struct ConfigWithTree<'a> {
+    #[serde(flatten)]
+    config: &'a RuntimeConfig,
+    verity: &'a TreeRecord,
+}
+
+/// Writes how to run the image to a file, and the hash tree of the image.
+fn write_config(file: &Path, config: &RuntimeConfig, tree: Option<&TreeRecord>) -> anyhow::Result<()> {
+    let text = match tree {
+        Some(verity) => serde_json::to_string_pretty(&ConfigWithTree { config, verity })? + "\n",
+        None => config.to_json(),
+    };
     let mut output = OutputFile::create(file).map_err(vmroot::Error::from)?;
-    output.write_all(config.to_json().as_bytes()).with_context(|| file.display().to_string())?;
+    output.write_all(text.as_bytes()).with_context(|| file.display().to_string())?;
     Ok(output.commit().map_err(vmroot::Error::from)?)
 }

@@ -20,6 +20,10 @@ pub(super) fn remedy(error: &Error) -> Option<String> {
             "--modules names another directory of modules; another form of the root (--via) needs other modules"
                 .to_owned()
         }
+        Error::NoDisk { .. } => {
+            "--via erofs-meta, the default, and --via erofs, ext4 and squashfs give the guest its root on a disk"
+                .to_owned()
+        }
         Error::NoKvm(_) => {
             "--accel tcg runs the guest without KVM, slowly; the group of /dev/kvm may use KVM".to_owned()
         }

@@ -199,6 +199,9 @@ fn commands_with_registry_options_send_requests() {
         ("layer index", &["/dev/null"]),
         ("layer verify", &["/dev/null"]),
         ("layer dump", &["/dev/null"]),
+        ("verity format", &["/dev/null"]),
+        ("verity verify", &["/dev/null", "/dev/null", "00"]),
+        ("verity dump", &["/dev/null"]),
         ("completions", &["bash"]),
         ("man", &["man"]),
     ];

@@ -28,6 +28,7 @@ mod exporting;
 mod files;
 mod foreign;
 mod guests;
+mod hash_trees;
 mod history;
 mod housekeeping;
 mod images;

@@ -127,6 +127,11 @@ fn page_and_output_have_the_same_fields() {
     page.check("diff", &samples.json(0, &["diff", one, &other, "--arch=amd64"]));
     page.check("export", &samples.json(0, &["export", one, "out.cpio", "--arch=amd64"]));
     page.check("export", &samples.json(0, &["export", one, "out.erofs", "--format=erofs-meta", "--arch=amd64"]));
+    for verity in ["append", "tree"] {
+        let option = format!("--verity={verity}");
+        let out = format!("{verity}.erofs");
+        page.check("export", &samples.json(0, &["export", one, &out, "--arch=amd64", &option]));
+    }
     page.check("cp", &samples.json(0, &["cp", &format!("{one}:/etc/motd"), "copied", "--arch=amd64"]));
     // Mounts, where they are possible.
     let can_mount = !crate::mounted::cannot_mount();
@@ -183,6 +188,15 @@ fn page_and_output_have_the_same_fields() {
     let index = fs::read_dir(samples.program.path("index")).unwrap().map(|entry| entry.unwrap().path());
     let index = index.into_iter().find(|path| path.extension().is_some_and(|it| it == "idx")).unwrap();
     page.check("layer verify", &samples.json(0, &["layer", "verify", index.to_str().unwrap()]));
+    samples.program.file("disk", [7; 8192]);
+    let formatted = samples.json(0, &["verity", "format", "disk"]);
+    page.check("verity format", &formatted);
+    samples.program.file("one", [7; 8192]);
+    page.check("verity format", &samples.json(0, &["verity", "format", "one", "--append"]));
+    let hash = formatted["rootHash"].as_str().unwrap();
+    page.check("verity verify", &samples.json(0, &["verity", "verify", "disk", "disk.verity", hash]));
+    page.check("verity verify", &samples.json(0, &["verity", "verify", "one", "one", hash]));
+    page.check("verity dump", &samples.json(0, &["verity", "dump", "one"]));
     page.check("manifest-digest", &samples.json(0, &["manifest-digest", "copy/index.json"]));
     let error = samples.program.run(["--json", "no-such-command"]).stderr;
     page.check("Errors", &serde_json::from_str(&error).unwrap());

@@ -10,7 +10,7 @@ use vmroot_output::{Copier, Error as FileError, Holes, Hook, Meter, OutputFile, 
 
 use super::{ErofsMeta, write_erofs_meta};
 use crate::format::BLOCK;
-use crate::{Error, Result, VmdkAccess};
+use crate::{Error, Result, VmdkAccess, VmdkTail};
 
 /// Options of [`export_erofs_meta`] and [`write_erofs_meta`].
 #[derive(Debug, Default, Clone, Copy)]
@@ -47,37 +47,88 @@ const READ_ONLY_VMDK: &str = ".rdonly.vmdk";
 /// - [`Error::Cancelled`]: the hook cancelled the export.
 /// - The errors of [`write_erofs_meta`].
 pub fn export_erofs_meta(fs: &ContainerFs, path: &Path, options: &ErofsMetaOptions<'_>) -> Result<Report> {
-    let image = OutputFile::create(path)?;
-    let mut meta = write_erofs_meta(fs, image.file(), options).map_err(Error::at(path))?;
-    let mut neighbours = Neighbours { path, files: Vec::new(), paths: Vec::new() };
-    neighbours.copy_contents(&mut meta, options)?;
-    for device in &mut meta.devices {
-        device.path = std::path::absolute(&device.path).map_err(FileError::on("find", &device.path))?;
+    ErofsMetaFiles::write(fs, path, options)?.commit(None)
+}
+
+/// The files of [`export_erofs_meta`] before they have their names, for a caller that adds a hash tree.
+#[derive(Debug)]
+pub struct ErofsMetaFiles<'p> {
+    meta: ErofsMeta,
+    /// The files that have the bytes of the devices now.
+    sources: Vec<PathBuf>,
+    image: OutputFile,
+    head: OutputFile,
+    neighbours: Neighbours<'p>,
+}
+
+impl<'p> ErofsMetaFiles<'p> {
+    /// Writes the image, its head, and the copies of contents files.
+    ///
+    /// # Errors
+    /// The errors of [`export_erofs_meta`].
+    pub fn write(fs: &ContainerFs, path: &'p Path, options: &ErofsMetaOptions<'_>) -> Result<Self> {
+        let image = OutputFile::create(path)?;
+        let mut meta = write_erofs_meta(fs, image.file(), options).map_err(Error::at(path))?;
+        let sources = meta.devices.iter().map(|device| device.path.clone()).collect();
+        let mut neighbours = Neighbours { path, files: Vec::new(), paths: Vec::new() };
+        neighbours.copy_contents(&mut meta, options)?;
+        for device in &mut meta.devices {
+            device.path = std::path::absolute(&device.path).map_err(FileError::on("find", &device.path))?;
+        }
+        let name = neighbours.name(HEAD);
+        let head = OutputFile::create(&name)?;
+        meta.copy_head(image.file(), head.file()).map_err(FileError::on("write", &name))?;
+        Ok(Self { meta, sources, image, head, neighbours })
     }
-    // The descriptors name the head without a directory, so that the files can be moved together.
-    let head = neighbours.name(HEAD);
-    let head_name = head.file_name().map(PathBuf::from).unwrap_or_default();
-    let lists = [
-        (DEVICES, meta.device_list()?),
-        (VMDK, meta.vmdk(&head_name, VmdkAccess::ReadWrite)?),
-        (READ_ONLY_VMDK, meta.vmdk(&head_name, VmdkAccess::ReadOnly)?),
-    ];
-    let head_file = neighbours.create(head.clone())?;
-    meta.copy_head(image.file(), head_file.file()).map_err(FileError::on("write", &head))?;
-    for (suffix, bytes) in lists {
-        let list = neighbours.name(suffix);
-        neighbours.create(list.clone())?.write_all(&bytes).map_err(FileError::on("write", &list))?;
+
+    /// Returns the image. The paths of its devices are those that they have after [`Self::commit`].
+    pub fn meta(&self) -> &ErofsMeta {
+        &self.meta
     }
-    // Only once all are written: beside another image they would be wrong.
-    for file in neighbours.files.into_iter().chain([image]) {
-        file.commit()?;
+
+    /// Returns the start of the single disk, which the devices follow.
+    pub fn head(&self) -> &File {
+        self.head.file()
     }
-    let mut report = meta.report;
-    report.files = neighbours.paths;
-    Ok(report)
+
+    /// Returns the files that have the bytes of the devices now.
+    pub fn sources(&self) -> &[PathBuf] {
+        &self.sources
+    }
+
+    /// Writes the lists of the devices, and gives all files their names. With `tail`, that file follows the devices on
+    /// the single disk.
+    ///
+    /// # Errors
+    /// [`Error::Unlistable`], [`Error::PathTooLong`] or [`Error::Io`], as for [`export_erofs_meta`].
+    pub fn commit(self, tail: Option<&VmdkTail>) -> Result<Report> {
+        let Self { meta, image, head, mut neighbours, .. } = self;
+        // The descriptors name the head without a directory, so that the files can be moved together.
+        let head_path = neighbours.name(HEAD);
+        let head_name = head_path.file_name().map(PathBuf::from).unwrap_or_default();
+        let lists = [
+            (DEVICES, meta.device_list()?),
+            (VMDK, meta.vmdk_with_tail(&head_name, tail, VmdkAccess::ReadWrite)?),
+            (READ_ONLY_VMDK, meta.vmdk_with_tail(&head_name, tail, VmdkAccess::ReadOnly)?),
+        ];
+        neighbours.paths.push(head_path);
+        neighbours.files.push(head);
+        for (suffix, bytes) in lists {
+            let list = neighbours.name(suffix);
+            neighbours.create(list.clone())?.write_all(&bytes).map_err(FileError::on("write", &list))?;
+        }
+        // Only once all are written: beside another image they would be wrong.
+        for file in neighbours.files.into_iter().chain([image]) {
+            file.commit()?;
+        }
+        let mut report = meta.report;
+        report.files = neighbours.paths;
+        Ok(report)
+    }
 }
 
 /// The files beside an image, under temporary names.
+#[derive(Debug)]
 struct Neighbours<'p> {
     /// The path of the image.
     path: &'p Path,

@@ -5,5 +5,6 @@ mod faults;
 mod root;
 mod signals;
 mod stage;
+mod verity;
 
 use root::{exit_code, line, lines};

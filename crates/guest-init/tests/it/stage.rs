@@ -12,7 +12,7 @@ use crate::root::guest;
 use crate::{exit_code, line};
 
 /// The modules for a disk on PCI, in the order of loading.
-const MODULES: [&str; 6] = [
+pub(crate) const MODULES: [&str; 6] = [
     "drivers/virtio/virtio_ring.ko",
     "drivers/virtio/virtio.ko",
     "drivers/virtio/virtio_pci_legacy_dev.ko",
@@ -33,7 +33,7 @@ exit 3
 "#;
 
 /// Returns an ext4 image, made by e2fsprogs from a directory, or `None` if the test is skipped.
-fn disk(directory: &Path, guest: &Guest, init: &[u8]) -> Option<std::path::PathBuf> {
+pub(crate) fn disk(directory: &Path, guest: &Guest, init: &[u8]) -> Option<std::path::PathBuf> {
     if skip::needs_program("mke2fs") {
         return None;
     }

@@ -1,20 +1,23 @@
 //! Verification of the indexes and contents of layers.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use vmroot_cache::LockName;
 use vmroot_errors::{ErrorKind, with_causes};
 use vmroot_layer_index::{Index, verify_contents_with_progress};
 use vmroot_model::Digest;
+use vmroot_output::{Hook, WriteProgress};
+use vmroot_verity::Options;
 
 use super::attributes::{fault_of_read, type_of};
 use super::needs::{BlobUse, LayerUse, Role, affected};
 use super::sources::Fetched;
 use super::{Check, Condition, FileKind, Finding, MISNAMED, MISSING};
-use crate::collect::list;
+use crate::collect::{list, remove};
 use crate::progress::BlobReporter;
-use crate::{Error, Result};
+use crate::{Error, Result, leaves};
 
 const REBUILT: &str = "rebuilt from its blob";
 
@@ -53,7 +56,7 @@ impl Check<'_> {
         };
         let Some((path, problem)) = fault else {
             modes.into_iter().for_each(|it| self.add(it.with_digest(diff_id).with_images(images())));
-            return Ok(());
+            return self.check_leaves(diff_id);
         };
         let uses = self.current_uses(diff_id);
         // The owner of a shared cache verifies it.
@@ -62,6 +65,30 @@ impl Check<'_> {
         }
         let found = Finding::new(path, FileKind::Layer, problem).with_digest(diff_id).with_images(images());
         self.settle(found, |_| self.repair_layer(diff_id))
+    }
+
+    /// Checks the digests that are kept of a whole layer's contents.
+    fn check_leaves(&self, diff_id: &Digest) -> Result<()> {
+        let layout = self.store.cache.layout();
+        let path = layout.layer_leaves(diff_id);
+        let problem = match type_of(&path)? {
+            Condition::Missing => return Ok(()),
+            Condition::Damaged(problem) => Some(problem),
+            Condition::Whole => {
+                let cancel = |_: WriteProgress| self.store.options.cancel.control_flow();
+                // Other layers are verified at the same time.
+                let options = Options { threads: NonZeroUsize::new(1), hook: Some(Hook::new(&cancel)) };
+                leaves::fault(&path, &layout.layer_contents(diff_id), &options)?
+            }
+        };
+        self.count(&path);
+        let Some(problem) = problem else { return Ok(()) };
+        let images = affected(self.needs.of_layer(diff_id).iter().map(|it| &it.record));
+        let found = Finding::new(&path, FileKind::Layer, problem).with_digest(diff_id).with_images(images);
+        self.settle(found, |found| {
+            remove(&path)?;
+            Ok(Some(found.repaired("removed; a hash tree that needs it writes it again")))
+        })
     }
 
     /// Returns the images that need a layer, without those that another process has removed meanwhile.

@@ -5,6 +5,7 @@ mod fixture;
 mod archives;
 mod cancelling;
 mod damage;
+mod leaves;
 mod limits;
 mod platforms;
 mod policies;

@@ -9,6 +9,7 @@ use vmroot_image_store::{
 };
 use vmroot_model::{Digest, Platform, Reference};
 use vmroot_transport::ImageName;
+use vmroot_verity::KeptLeaves;
 
 use super::Client;
 use crate::Result;
@@ -110,6 +111,15 @@ impl Client {
     /// the blobs in the cache.
     pub fn root(&self, image: &Image) -> Result<ContainerFs> {
         Ok(self.store.root(image, &self.progress)?)
+    }
+
+    /// Returns the digests of the blocks of a root's contents files, for hash trees with the default parameters. Those that
+    /// the cache does not have are computed, and kept beside the layers. Contents outside of the cache have none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled): the work was cancelled.
+    pub fn leaves(&self, root: &ContainerFs) -> Result<KeptLeaves> {
+        Ok(self.store.leaves(root)?)
     }
 
     /// Returns what keeps an image from being removed: other users of the cache, leases, and child images. `Image`s of this

@@ -61,6 +61,7 @@ fn of_this_crate(inner: &Inner) -> Option<Cause<'_>> {
         Inner::Index(error) => error,
         Inner::Export(error) => error,
         Inner::Changes(error) => error,
+        Inner::Verity(error) => error,
         #[cfg(feature = "erofs")]
         Inner::Erofs(error) => error,
         #[cfg(feature = "ext4")]

@@ -80,6 +80,7 @@ pub(super) fn check_options(format: Format, out: &Path, options: &ExportArgument
         (options.free.is_some(), "--free", &[F::Ext4]),
         (options.journal, "--journal", &[F::Ext4]),
         (options.label.is_some(), "--label", &[F::Ext4]),
+        (options.verity.is_some(), "--verity", &[F::Erofs, F::ErofsMeta, F::Ext4, F::Squashfs]),
     ];
     match rules.iter().find(|(given, _, formats)| *given && !formats.contains(&format)) {
         Some((_, what, formats)) => Err(anyhow!(UsageError(format!("{what} is for --format {}", join_names(formats))))),
@@ -105,6 +106,7 @@ pub(super) fn check_paths(format: Format, out: &Path, options: &ExportArguments)
     if let Some(file) = options.config_out.as_deref().filter(|_| !options.force) {
         paths::check_new(file)?;
     }
+    super::verity::check(format, out, options)?;
     match format {
         Format::Dir => paths::check_empty_directory(out)?,
         Format::Prebaked => paths::check_directory(out)?,
