@@ -71,6 +71,7 @@ impl Check<'_> {
     fn check_leaves(&self, diff_id: &Digest) -> Result<()> {
         let layout = self.store.cache.layout();
         let path = layout.layer_leaves(diff_id);
+        let _reading = self.reading(&[&path]);
         let problem = match type_of(&path)? {
             Condition::Missing => return Ok(()),
             Condition::Damaged(problem) => Some(problem),
@@ -81,7 +82,6 @@ impl Check<'_> {
                 leaves::fault(&path, &layout.layer_contents(diff_id), &options)?
             }
         };
-        self.count(&path);
         let Some(problem) = problem else { return Ok(()) };
         let images = affected(self.needs.of_layer(diff_id).iter().map(|it| &it.record));
         let found = Finding::new(&path, FileKind::Layer, problem).with_digest(diff_id).with_images(images);
