@@ -199,7 +199,7 @@ pub(crate) struct Plan<'a> {
 /// The first stage, which loads the modules and mounts the root.
 enum StageOne<'a> {
     /// An initramfs with `vmroot-init`.
-    Archive { path: PathBuf, stage: Stage, program: &'a [u8] },
+    Archive { path: PathBuf, stage: Box<Stage>, program: &'a [u8] },
     /// The kernel itself, with all drivers built in.
     Kernel,
 }
@@ -383,7 +383,7 @@ impl<'a> GuestOptions<'a> {
             overlay: self.has_overlay(),
             verity: None,
         };
-        Ok(StageOne::Archive { path: directory.join("initramfs.cpio"), stage, program })
+        Ok(StageOne::Archive { path: directory.join("initramfs.cpio"), stage: Box::new(stage), program })
     }
 
     fn memory(&self, medium: &Medium) -> Result<u64> {

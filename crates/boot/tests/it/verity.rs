@@ -16,6 +16,9 @@ use crate::fixture::{Root, guest_layer, init, needs_guests};
 
 /// The forms of a root on a disk.
 const DISKS: [Via; 4] = [Via::ErofsMeta, Via::Erofs, Via::Ext4, Via::Squashfs];
+/// A change of the files in a directory.
+type Change<'a> = &'a dyn Fn(&Path);
+
 /// The file that the damaged guests read.
 const FILE: &str = "data/noise";
 
@@ -126,7 +129,7 @@ fn a_wrong_block_of_the_file_system_or_of_the_init_is_named() {
         let length = image.metadata().unwrap().len();
         image.write_all_at(&[0xa5; 64], length - 4096).unwrap();
     };
-    let changes: [(&str, &dyn Fn(&Path)); 3] =
+    let changes: [(&str, Change<'_>); 3] =
         [("block 0", &superblock), ("block ", &program), ("hash block ", &hash_tree)];
     for (name, change) in changes {
         let (ended, output) = boot(&root, Via::Erofs, false, change);
