@@ -18,7 +18,7 @@ pub(crate) struct CopyArguments {
     pub(crate) images: ImageArguments,
     #[command(flatten)]
     pub(crate) transfer: TransferArguments,
-    /// Give the copy this name as well: NAME:TAG (repeatable; docker:// and docker-archive:)
+    /// Give the copy this name as well: NAME:TAG, or TAG for docker:// (repeatable; docker:// and docker-archive: only)
     #[arg(long, value_name = "NAME:TAG")]
     pub(crate) additional_tag: Vec<String>,
     /// Write the digest of the copied manifest to this file

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use vmroot::{image_store, transport};
+use vmroot::{ImageName, image_store, transport};
 
 use super::{Failed, names};
 use crate::similar::similar;
@@ -30,7 +30,14 @@ pub(super) fn of_store(error: &image_store::Error, failed: &Failed<'_>) -> Optio
         }
         Error::OtherPlatforms { name, wanted, available } => {
             let first = available.split(", ").next().unwrap_or_default();
-            format!("--platform {first} takes that one; `vmroot pull --platform {wanted} {name}` fetches the other")
+            // An archive has what it has, and an image that is removed need not be fetched.
+            let stays = ["load", "rm", "untag", "df", "lease"].contains(&failed.verb) || is_of_file(name);
+            match stays {
+                true => format!("--platform {first} takes that one"),
+                false => {
+                    format!("--platform {first} takes that one; `vmroot pull --platform {wanted} {name}` fetches the other")
+                }
+            }
         }
         Error::Ambiguous { .. } => "give one of these, or more digits of the id".to_owned(),
         Error::NoSuchLease(_) => "`vmroot lease list` lists the leases".to_owned(),
@@ -71,7 +78,7 @@ fn similar_images(name: &str, failed: &Failed<'_>) -> Vec<String> {
 }
 
 /// Returns the hint for an error of an archive, a layout or a directory.
-pub(super) fn of_transport(error: &transport::Error) -> Option<String> {
+pub(super) fn of_transport(error: &transport::Error, failed: &Failed<'_>) -> Option<String> {
     use transport::Error;
     Some(match error {
         Error::InvalidName { name, .. } => match name.split_once(':') {
@@ -102,8 +109,16 @@ pub(super) fn of_transport(error: &transport::Error) -> Option<String> {
         Error::Io { path, source, .. } if source.kind() == std::io::ErrorKind::NotADirectory => {
             archives(path.parent().unwrap_or(path))
         }
+        Error::NoSuchImage { .. } | Error::SeveralImages { .. } if failed.verb == "load" => {
+            "--image NAME takes the image with a name, --image @N the one at a position, counting from 0".to_owned()
+        }
         Error::NoSuchImage { .. } | Error::SeveralImages { .. } => {
             "append :NAME, or :@N for the image at a position, counting from 0".to_owned()
+        }
+        Error::NoStoredImage { .. } | Error::EmptyStore { .. } => {
+            "`podman images` or `buildah images` lists the images of the user's store; [overlay@DIR] before the name names \
+             another one"
+                .to_owned()
         }
         Error::DaemonUnreachable { .. } => {
             "check that the Docker engine runs; DOCKER_HOST or --daemon-host names its address".to_owned()
@@ -111,6 +126,11 @@ pub(super) fn of_transport(error: &transport::Error) -> Option<String> {
         Error::Occupied { .. } => "choose another place, or remove what is there".to_owned(),
         _ => return None,
     })
+}
+
+/// Returns whether an image is that of an archive, a layout or a directory.
+fn is_of_file(name: &str) -> bool {
+    ImageName::is_archive(name)
 }
 
 fn layouts() -> &'static str {
