@@ -223,6 +223,10 @@ pub(crate) enum Command {
         /// Reference (alpine:3.20, quay.io/x/y@sha256:…) or TRANSPORT:DETAILS (oci:DIR, docker-archive:FILE…)
         #[arg(required = true, value_name = "IMAGE")]
         references: Vec<String>,
+        /// Pull the image for this platform, as in linux/arm64 or linux/arm/v7 (repeatable) [default: this machine's; the
+        /// only image of an archive is used for any platform]
+        #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "arch", value_parser = platform::parse_platform)]
+        platform: Vec<Platform>,
     },
     /// Load images from docker save archives, OCI archives or OCI layouts, all or none, and print their ids
     Load {

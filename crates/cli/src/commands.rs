@@ -16,7 +16,7 @@ mod inspect;
 mod layer;
 mod lease;
 mod login;
-mod mount;
+pub(crate) mod mount;
 mod mounts;
 mod pull;
 mod registries;
@@ -34,6 +34,7 @@ use vmroot::ImageName;
 
 use crate::args::{Command, Format, LeaseCommand};
 use crate::context::Context;
+use crate::exit::UsageError;
 use crate::{output, signals};
 
 /// Runs a command. `name` is its name on the command line.
@@ -48,8 +49,9 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         context.cancel_on_interrupt()?;
         signals::exit_after_grace_period()?;
     }
+    refuse_prebaked(name, &command)?;
     match command {
-        Command::Pull { references } => pull::pull(context, &references),
+        Command::Pull { references, platform } => pull::pull(context, &references, &platform),
         Command::Load { files, input, image, platform, all_platforms } => {
             let files: Vec<_> = files.into_iter().chain(input).collect();
             archives::load(context, &files, image.as_deref(), platform, all_platforms)
@@ -166,6 +168,25 @@ pub(crate) fn image_names(command: &Command) -> Vec<String> {
         Command::Export { image, out: Some(_), .. } => image.to_str().map(str::to_owned).into_iter().collect(),
         _ => Vec::new(),
     }
+}
+
+/// Fails for a prebaked directory in place of an image, for commands that need more than a root and its config.
+fn refuse_prebaked(verb: &str, command: &Command) -> anyhow::Result<()> {
+    let images: &[String] = match command {
+        Command::Pull { references, .. } => references,
+        Command::Save { images, .. } => images,
+        Command::Inspect { image, .. }
+        | Command::History { image, .. }
+        | Command::Why { image, .. }
+        | Command::Commit { image, .. } => std::slice::from_ref(image),
+        _ => return Ok(()),
+    };
+    let Some(name) = images.iter().find(|name| name.starts_with("prebaked:")) else { return Ok(()) };
+    let text = format!(
+        "{name}: {verb} needs an image; a prebaked directory has a root and its config, which ls, cat, cp, stat, config, \
+         export, mount, virtiofs and boot read"
+    );
+    Err(UsageError(text).into())
 }
 
 /// Returns what a command does, as other users of the cache see it. Arguments are left out: they may contain passwords.

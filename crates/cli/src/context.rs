@@ -139,6 +139,14 @@ impl Context {
         other
     }
 
+    /// Returns this context with another platform than that of the options.
+    pub(crate) fn with_platform(&self, platform: Platform) -> Self {
+        let mut other = Self { global: self.global.clone(), options: self.options.clone() };
+        other.options.platform = Some(platform.clone());
+        (other.global.platform.platform, other.global.platform.arch) = (Some(platform), None);
+        other
+    }
+
     /// Returns this context for a guest, whose machine may be of any architecture: the only image of a name is accepted if
     /// the user has named no platform.
     pub(crate) fn for_guest(&self) -> Self {
@@ -174,6 +182,11 @@ impl Context {
     /// Returns the platform of `--platform` or `--arch`.
     pub(crate) fn requested_platform(&self) -> Option<&Platform> {
         self.global.requested_platform()
+    }
+
+    /// Returns whether the platform is that of skopeo's options, such as `--override-arch`.
+    pub(crate) fn overrides_platform(&self) -> bool {
+        self.global.platform.overrides.is_given()
     }
 
     /// Makes signals cancel the work, for work without a client.

@@ -228,6 +228,14 @@ pub(crate) fn report_operand(error: &anyhow::Error, verb: &str) -> u8 {
     failure.exit_code
 }
 
+/// Prints the error of a command with another exit code, which `change` returns for the usual one, and returns it.
+pub(crate) fn report_as(error: &anyhow::Error, failed: &Failed<'_>, change: impl FnOnce(u8) -> u8) -> u8 {
+    let mut failure = failure(error, failed);
+    failure.exit_code = change(failure.exit_code);
+    failure.print();
+    failure.exit_code
+}
+
 /// Returns the limit that an error reports.
 fn exceeded_limit(error: &anyhow::Error) -> Option<Limit> {
     error.chain().find_map(|cause| cause.downcast_ref::<vmroot::Error>()?.limit())

@@ -17,6 +17,7 @@ use vmroot::ErrorKind;
 
 use crate::args::fetches_images;
 use crate::commands::boot::NoKernel;
+use crate::commands::mount::place::NoMountpoint;
 use crate::context::Context;
 
 /// The hint for a missing kernel.
@@ -26,6 +27,10 @@ pub(crate) const KERNEL: &str = "this machine's kernel is a file such as /boot/v
 /// The hint for an architecture that is not known.
 pub(crate) const ARCHITECTURES: &str =
     "architectures are named as in OCI images: amd64, arm64, arm, riscv64, ppc64le, s390x, 386 and others";
+
+/// The hint for a copy that ended early.
+const COPIES_AGAIN: &str =
+    "running the command again copies what is missing: docker:// and oci: keep whole blobs, other places begin again";
 
 /// An error's cause.
 type Cause<'e> = &'e (dyn StdError + 'static);
@@ -41,15 +46,14 @@ pub(crate) struct Failed<'a> {
 }
 
 impl Failed<'_> {
-    /// Returns whether the command does nothing but fetch or copy images. Others may have been cancelled while they did
-    /// work that begins again.
-    fn only_fetches(&self) -> bool {
-        ["copy", "pull", "sync"].contains(&self.verb)
+    /// Returns whether the command copies images to other places than the cache, which keep whole blobs at most.
+    fn copies(&self) -> bool {
+        ["copy", "sync"].contains(&self.verb)
     }
 
-    /// Returns whether the command fetches or copies images, so that it continues when it is run again.
+    /// Returns whether the command fetches images into the cache, so that it continues when it is run again.
     fn resumes(&self) -> bool {
-        fetches_images(self.verb)
+        fetches_images(self.verb) && !self.copies()
     }
 }
 
@@ -72,7 +76,12 @@ pub(crate) fn causes(error: &anyhow::Error) -> Vec<Cause<'_>> {
 /// Returns what to do about an error, if something can be done. `kind` is its kind.
 pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>) -> Option<String> {
     if kind == ErrorKind::Cancelled {
-        return failed.only_fetches().then(|| "what was fetched is kept: running the command again resumes".to_owned());
+        return match failed.verb {
+            // Other verbs may have been cancelled while they did work that begins again.
+            "pull" => Some("what was fetched is kept: running the command again resumes".to_owned()),
+            _ if failed.copies() => Some(COPIES_AGAIN.to_owned()),
+            _ => None,
+        };
     }
     let of_cause = |cause: &Cause<'_>| {
         let cause = *cause;
@@ -91,6 +100,7 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
             .or_else(|| guests::of_init(cause.downcast_ref()?))
             .or_else(|| verity::remedy(cause.downcast_ref()?))
             .or_else(|| cause.is::<NoKernel>().then(|| KERNEL.to_owned()))
+            .or_else(|| cause.is::<NoMountpoint>().then(|| "--mkdir creates the directory".to_owned()))
             .or_else(|| files::of_layer(cause.downcast_ref()?))
             .or_else(|| files::of_fuse(cause.downcast_ref()?, failed))
             .or_else(|| files::of_kernel_mount(cause.downcast_ref()?))
@@ -101,4 +111,20 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
     let of_system = |cause: &Cause<'_>| files::of_system(cause.downcast_ref()?, failed);
     let found = causes.iter().find_map(of_cause).or_else(|| causes.iter().find_map(of_system));
     found.or_else(|| files::of_kind(kind, failed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pull_promises_to_resume() {
+        let hint = |verb| remedy(&[], ErrorKind::Cancelled, &Failed { verb, context: None });
+        assert!(hint("pull").unwrap().contains("resumes"));
+        for verb in ["copy", "sync"] {
+            assert!(hint(verb).unwrap().contains("keep whole blobs"), "{verb}");
+            assert!(!hint(verb).unwrap().contains("resumes"), "{verb}");
+        }
+        assert_eq!(hint("export"), None);
+    }
 }

@@ -30,6 +30,9 @@ const GRACE_PERIOD: Duration = Duration::from_millis(400);
 /// Whether the time of [`cancel_after`] is over.
 static TIMED_OUT: AtomicBool = AtomicBool::new(false);
 
+/// Whether [`end_timeout`] was called.
+static HAS_NO_TIMEOUT: AtomicBool = AtomicBool::new(false);
+
 /// Whether [`end_by_itself`] was called.
 static ENDS_BY_ITSELF: AtomicBool = AtomicBool::new(false);
 
@@ -99,9 +102,24 @@ pub(crate) fn end_by_itself() {
 pub(crate) fn cancel_after(time: Duration) {
     thread::spawn(move || {
         thread::sleep(time);
-        TIMED_OUT.store(true, Ordering::SeqCst);
-        handle_signal();
+        if !HAS_NO_TIMEOUT.load(Ordering::SeqCst) {
+            TIMED_OUT.store(true, Ordering::SeqCst);
+            handle_signal();
+        }
     });
+}
+
+/// Ends the effect of [`cancel_after`]: what goes on in the background is not part of the command.
+pub(crate) fn end_timeout() {
+    HAS_NO_TIMEOUT.store(true, Ordering::SeqCst);
+}
+
+/// Fails if the time of [`cancel_after`] is over, for work that ends without an error then.
+pub(crate) fn check_time() -> anyhow::Result<()> {
+    if has_timed_out() {
+        anyhow::bail!(TIMED_OUT_MESSAGE);
+    }
+    Ok(())
 }
 
 /// Returns the exit code after a signal or a timeout, if there was one.

@@ -177,6 +177,10 @@ impl ClapError<'_> {
             _ if self.error.context().next().is_none() => self.own_text(),
             ClapErrorKind::UnknownArgument if argument.starts_with('-') => format!("unknown option {argument}"),
             ClapErrorKind::UnknownArgument => format!("unexpected argument `{argument}`"),
+            // With --from-upper, the only argument is OUT.
+            ClapErrorKind::MissingRequiredArgument if argument.contains("IMAGE") && self.has_word("--from-upper") => {
+                "<OUT> is missing".to_owned()
+            }
             ClapErrorKind::MissingRequiredArgument => match self.texts(ContextKind::InvalidArg).len() {
                 1 => format!("{argument} is missing"),
                 _ => format!("{argument} are missing"),
@@ -205,6 +209,12 @@ impl ClapError<'_> {
             ClapErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
             _ => self.own_text(),
         }
+    }
+
+    /// Returns whether an option is on the command line of `export`.
+    fn has_word(&self, option: &str) -> bool {
+        let is_option = |word: &OsString| word.to_str().is_some_and(|it| it.split('=').next() == Some(option));
+        self.command.get_name() == "export" && self.words.iter().any(is_option)
     }
 
     /// Returns the first line of the text that clap prints.

@@ -80,6 +80,7 @@ impl Copier {
             AnyDocument::Index(index) => (*index.digest(), Document::Index(index)),
             AnyDocument::Schema1(image) => return job.finish(job.copy_schema1(&image)?, *image.digest()),
         };
+        job.check_platforms(&top)?;
         let Some(present) = job.find_present(&top)? else { return job.finish(job.copy_top(top)?, digest) };
         let referrers = job.copy_referrers(&[present.digest])?;
         if !referrers.is_empty() {
@@ -159,25 +160,26 @@ impl Job<'_> {
         if options.format.is_some() || options.compression.is_some() {
             return Ok(None);
         }
-        let wanted = match (top, &options.selection) {
-            (Document::Manifest(manifest), _) => manifest.descriptor(),
+        let (wanted, instances) = match (top, &options.selection) {
+            (Document::Manifest(manifest), _) => (manifest.descriptor(), Vec::new()),
             // The image may be in a nested list.
             (Document::Index(index), Selection::Platform(platform)) => match index.choose_instance(platform, false) {
-                Ok(instance) => instance.clone(),
+                Ok(instance) => (instance.clone(), Vec::new()),
                 Err(_) => return Ok(None),
             },
-            (Document::Index(index), Selection::All) => index.descriptor(),
-            (Document::Index(_), Selection::Platforms { .. } | Selection::IndexOnly) => return Ok(None),
+            (Document::Index(index), _) => match self.expected_list(index)? {
+                Some(list) => list,
+                None => return Ok(None),
+            },
         };
         let current = self.destination.current().map_err(|error| self.destination_error(error))?;
         if current != Some(wanted.digest) {
             return Ok(None);
         }
-        if let (Document::Index(index), Selection::All) = (top, &options.selection) {
-            // A list can be in a registry or a layout without its images.
-            for instance in index.manifests() {
-                let has = self.destination.has_manifest(&instance.digest);
-                if !has.map_err(|error| self.destination_error(error))? {
+        if !self.destination.is_current_whole() {
+            // A list can be in a registry without its images.
+            for digest in &instances {
+                if !self.destination.has_manifest(digest).map_err(|error| self.destination_error(error))? {
                     return Ok(None);
                 }
             }
@@ -187,7 +189,10 @@ impl Job<'_> {
 
     fn copy_top(&self, top: Document) -> Result<Copied> {
         match (top, &self.options().selection) {
-            (Document::Manifest(manifest), _) => self.copy_image(&manifest, ManifestPlace::Top),
+            (Document::Manifest(manifest), _) => {
+                self.note_platform(&manifest)?;
+                self.copy_image(&manifest, ManifestPlace::Top)
+            }
             (Document::Index(index), Selection::Platform(platform)) => {
                 let manifest = self.find_instance(index, platform)?;
                 self.copy_image(&manifest, ManifestPlace::Top)

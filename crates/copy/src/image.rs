@@ -13,7 +13,7 @@ use vmroot_transport::{BlobRole, ManifestPlace, NewBlob, Reuse};
 use crate::blobs::Task;
 use crate::copier::{Copied, Job};
 use crate::ledger::{Key, lock};
-use crate::{Error, Result, plan};
+use crate::{Error, Result, Selection, plan};
 
 /// The remedy if the destination's transport cannot hold the image.
 const OTHER_TRANSPORT: &str = "copy to another transport";
@@ -24,6 +24,21 @@ impl Job<'_> {
         self.options().preserve_digests
             || place == ManifestPlace::Referrer
             || self.destination.accepts().digest.is_some()
+    }
+
+    /// Notes that an image which is no list is for another platform than the chosen one. Its name selects it for any.
+    pub(crate) fn note_platform(&self, manifest: &Manifest) -> Result<()> {
+        let Selection::Platform(wanted) = &self.options().selection else { return Ok(()) };
+        if !manifest.is_image() {
+            return Ok(());
+        }
+        // A config that cannot be parsed is an error of the copy, if it matters there.
+        let Ok(config) = ImageConfig::parse(self.read_config(manifest)?.to_vec()) else { return Ok(()) };
+        let (own, wanted) = (config.platform().normalised(), wanted.normalised());
+        if !own.architecture.is_empty() && (&own.os, &own.architecture) != (&wanted.os, &wanted.architecture) {
+            self.tally.lose(format!("{} is for {own}, not for {wanted}", self.source.name()));
+        }
+        Ok(())
     }
 
     /// Copies the blobs of a manifest, and the manifest, in the first format that the destination takes.
@@ -104,7 +119,7 @@ impl Job<'_> {
         self.refused(manifest.media_type(), reason, Some(remedy))
     }
 
-    fn read_config(&self, manifest: &Manifest) -> Result<Arc<Vec<u8>>> {
+    pub(crate) fn read_config(&self, manifest: &Manifest) -> Result<Arc<Vec<u8>>> {
         let read = || self.source.read_blob(manifest.config(), CONFIG_LIMIT).map_err(|error| self.source_error(error));
         self.copier.ledger.config(&manifest.config().digest, read)
     }

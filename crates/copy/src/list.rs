@@ -38,16 +38,15 @@ impl Job<'_> {
         }
         let format = self.list_format(index, place)?;
         let chosen = self.chosen(index, place);
-        if place == ManifestPlace::Top {
-            self.check_platforms(index, &chosen)?;
-        }
+        let (count, mut copied_before) = (chosen.iter().filter(|is_chosen| **is_chosen).count(), 0);
+        self.note_absent(index, place);
         let mut edit = index.edit();
         let mut unchanged = Vec::new();
         let loses_attestations = loses_attestations(index.format(), format);
         let mut attestations = 0;
         for (number, entry) in index.manifests().iter().enumerate() {
             if !chosen[number] {
-                if self.strips(place) {
+                if self.strips(entry, place) {
                     edit.remove(number);
                 }
                 continue;
@@ -57,7 +56,8 @@ impl Job<'_> {
                 attestations += 1;
                 continue;
             }
-            let message = format!("copying {} of {}: {}", number + 1, index.manifests().len(), describe(entry));
+            copied_before += 1;
+            let message = format!("copying {copied_before} of {count}: {}", describe(entry));
             self.copier.progress.message(&message);
             let copied = self.copy_entry(entry, place, depth)?;
             let is_same = copied.is_same();
@@ -86,21 +86,67 @@ impl Job<'_> {
         Ok(Copied { descriptor, unchanged })
     }
 
-    /// Fails if the list has an image for none of the chosen platforms, and says which ones are missing.
-    fn check_platforms(&self, index: &Index, chosen: &[bool]) -> Result<()> {
-        let Selection::Platforms { platforms, .. } = &self.options().selection else { return Ok(()) };
-        let has = |wanted: &Platform| {
-            index.manifests().iter().any(|entry| entry.platform.as_ref().is_some_and(|own| includes(wanted, own)))
-        };
-        for missing in platforms.iter().filter(|wanted| !has(wanted)) {
-            if !chosen.contains(&true) {
-                let mut search = Search::new(missing);
-                search.enter(index);
-                search.next_candidate().map_err(|error| self.document_error(error))?;
+    /// Fails if a list has no image for one of several chosen platforms.
+    pub(crate) fn check_platforms(&self, top: &Document) -> Result<()> {
+        match (top, &self.options().selection) {
+            (Document::Index(index), Selection::Platforms { platforms, .. }) => {
+                platforms.iter().try_for_each(|platform| self.check_listed(index, platform))
             }
-            self.tally.lose(format!("{} has no image for {missing}", self.source.name()));
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn check_listed(&self, index: &Index, platform: &Platform) -> Result<()> {
+        let is_listed = |entry: &Descriptor| {
+            entry.platform.as_ref().is_some_and(|own| includes(platform, own))
+                && self.source.has_instance(&entry.digest)
+        };
+        if index.manifests().iter().any(is_listed) {
+            return Ok(());
+        }
+        let own = |entry: &Descriptor| entry.platform.clone().filter(|_| self.source.has_instance(&entry.digest));
+        let mut available: Vec<Platform> =
+            index.manifests().iter().filter(|it| !it.is_attestation()).filter_map(own).collect();
+        available.dedup();
+        let names: Vec<String> = available.iter().map(ToString::to_string).collect();
+        Err(self.document_error(vmroot_model::Error::ArchitectureMismatch {
+            expected: platform.to_string(),
+            actual: names.join(", "),
+            available,
+        }))
+    }
+
+    /// Returns the list that the destination gets if no image changes, and the digests of its images. `None` if that is
+    /// not known before the copy.
+    pub(crate) fn expected_list(&self, index: &Index) -> Result<Option<(Descriptor, Vec<Digest>)>> {
+        let is_sparse = matches!(self.options().selection, Selection::Platforms { list: ListForm::Sparse, .. });
+        if is_sparse || self.options().selection == Selection::IndexOnly {
+            return Ok(None);
+        }
+        let chosen = self.chosen(index, ManifestPlace::Top);
+        let mut instances = Vec::new();
+        let mut edit = index.edit();
+        for (number, entry) in index.manifests().iter().enumerate() {
+            match chosen[number] {
+                true => instances.push(entry.digest),
+                false => edit.remove(number),
+            }
+        }
+        if instances.len() == index.manifests().len() {
+            return Ok(Some((index.descriptor(), instances)));
+        }
+        let edited = edit.finish_as(index.format(), &Platform::host()).map_err(|error| self.document_error(error))?;
+        Ok(Some((Descriptor::of(edited.media_type, &edited.bytes), instances)))
+    }
+
+    /// Notes the documents of a list that the source does not have.
+    fn note_absent(&self, index: &Index, place: ManifestPlace) {
+        let absent = index.manifests().iter().filter(|entry| self.strips_absent(entry, place)).count();
+        if absent > 0 {
+            let (all, name) = (index.manifests().len(), self.source.name());
+            self.tally
+                .lose(format!("{name} has {} of the {all} images of its list; the others are omitted", all - absent));
+        }
     }
 
     fn copy_entry(&self, entry: &Descriptor, list: ManifestPlace, depth: usize) -> Result<Copied> {
@@ -162,13 +208,22 @@ impl Job<'_> {
                 };
                 entries.iter().map(|entry| is_wanted(entry) || is_about_wanted(entry)).collect()
             }
-            Selection::Platform(_) | Selection::All => vec![true; entries.len()],
+            Selection::Platform(_) | Selection::All => {
+                entries.iter().map(|entry| self.source.has_instance(&entry.digest)).collect()
+            }
         }
     }
 
-    fn strips(&self, place: ManifestPlace) -> bool {
-        place != ManifestPlace::Referrer
-            && matches!(self.options().selection, Selection::Platforms { list: ListForm::Stripped, .. })
+    /// Returns whether an entry that is not chosen is removed from the list.
+    fn strips(&self, entry: &Descriptor, place: ManifestPlace) -> bool {
+        let is_stripped = matches!(self.options().selection, Selection::Platforms { list: ListForm::Stripped, .. });
+        place != ManifestPlace::Referrer && is_stripped || self.strips_absent(entry, place)
+    }
+
+    /// Returns whether all images are wanted, but the source does not have this one.
+    fn strips_absent(&self, entry: &Descriptor, place: ManifestPlace) -> bool {
+        let wants_all = matches!(self.options().selection, Selection::Platform(_) | Selection::All);
+        wants_all && place != ManifestPlace::Referrer && !self.source.has_instance(&entry.digest)
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vmroot_cache::Area;
+use vmroot_model::Platform;
 
 use crate::collect::KeptImage;
 use crate::in_use::Pin;
@@ -93,12 +94,15 @@ impl Store {
     }
 }
 
-/// Returns the names of an image, or its id.
+/// Returns the names of an image, or its id, and its platform if that is not the host's.
 fn names(records: &[Record]) -> String {
     let names: Vec<_> = records.iter().filter_map(|it| it.reference.as_ref()).map(|it| it.familiar()).collect();
-    match (&names[..], records.first()) {
-        ([], Some(record)) => record.id().to_string(),
-        _ => names.join(", "),
+    let Some(first) = records.first() else { return String::new() };
+    let names = if names.is_empty() { first.id().to_string() } else { names.join(", ") };
+    match first.platform.normalised() == Platform::host() {
+        true => names,
+        // The images of a name for several platforms are removed one by one.
+        false => format!("{names} ({})", first.platform),
     }
 }
 

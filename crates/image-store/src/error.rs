@@ -196,8 +196,11 @@ pub enum Error {
     /// The cache would be larger than [`StoreOptions::max_size`](crate::StoreOptions::max_size), even without all images
     /// that nothing uses.
     #[error(
-        "{image}: needs {needed} more bytes, but without all unused images, the cache takes {size} bytes, and it may \
-         take {budget}{kept}"
+        "{image}: {need}, and the cache may take {budget}{kept}",
+        need = match needed {
+            0 => format!("with it, and without all unused images, the cache takes {size} bytes"),
+            _ => format!("needs {needed} more bytes, without all unused images, the cache takes {size} bytes"),
+        }
     )]
     Budget {
         /// The image that was pulled, loaded or committed.
@@ -357,7 +360,7 @@ impl Error {
             Self::Image { source, .. } => source.kind(),
             Self::Layer { source, .. } | Self::NewLayerEntry { source, .. } => of_layer(source),
             Self::NewLayer { source, .. } | Self::Decompress { source, .. } => source.kind(),
-            Self::InvalidName { source, .. } => source.kind(),
+            Self::InvalidName { source, .. } => source.kind_of_argument(),
             Self::Documents { .. } | Self::Budget { .. } => ErrorKind::Limit,
             Self::WriteArchive { source } => ErrorKind::of_io(source),
             Self::Blob { .. } | Self::Damaged { .. } | Self::Record { .. } => ErrorKind::Integrity,

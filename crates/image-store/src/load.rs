@@ -17,7 +17,7 @@ use crate::{Error, Image, Moved, Progress, Record, Result, Store};
 /// Options of [`Store::load`].
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// The platforms to load. If there are none, an image is loaded for each platform that its archive has, provided that
+    /// The platforms to load. Each must be that of an image. If there are none, an image is loaded for each platform that its archive has, provided that
     /// it has the host's platform or is for one platform only.
     pub platforms: Vec<Platform>,
     /// Whether to load all platforms of an image even if the host's is not one of them.
@@ -83,7 +83,7 @@ impl Store {
     /// images that it lacks come from the list.
     ///
     /// # Errors
-    /// - [`Error::OtherPlatforms`]: the archives have images for other platforms only.
+    /// - [`Error::OtherPlatforms`]: the archives have no image for one of the platforms.
     /// - [`Error::Source`]: an archive cannot be read, or a blob is missing in it.
     /// - [`Error::Blob`], [`Error::Layer`], [`Error::Decompress`] or [`Error::Image`]: bytes of an archive are invalid.
     /// - [`Error::Cache`], [`Error::Index`] or [`Error::Root`]: files of the store cannot be read or written.
@@ -192,10 +192,13 @@ fn select_platforms(found: Vec<Found>, options: &LoadOptions, notes: &mut Vec<St
         }
         return Ok(found);
     }
-    let (fitting, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.fits(platforms));
-    if fitting.is_empty() && !others.is_empty() {
-        return Err(only_others(&others, &platforms[0]));
+    let is_missing = |wanted: &&Platform| !found.iter().any(|found| found.fits(std::slice::from_ref(*wanted)));
+    if let Some(missing) = platforms.iter().find(is_missing)
+        && !found.is_empty()
+    {
+        return Err(only_others(&found, missing));
     }
+    let (fitting, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.fits(platforms));
     let skipped = others.iter().map(|it| format!("{}: skipped the image for {}", it.source.name(), it.chosen.platform));
     notes.extend(skipped);
     Ok(fitting)

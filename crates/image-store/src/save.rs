@@ -2,7 +2,7 @@
 
 mod blobs;
 mod legacy;
-mod lists;
+pub(crate) mod lists;
 mod names;
 
 use std::fmt;

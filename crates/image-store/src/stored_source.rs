@@ -3,24 +3,104 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use vmroot_model::{Descriptor, Digest, MANIFEST_LIMIT};
+use serde::Serialize;
+use vmroot_model::{Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType};
 use vmroot_transport::{BlobBody, Error, ImageSource, RawManifest, Result};
 
+use crate::in_use::Pin;
+use crate::save::lists::indexes_above;
 use crate::shared::FoundBlob;
-use crate::{Image, Store};
+use crate::tags::records_of;
+use crate::{Image, Record, Store};
 
-/// An image of a store as a source. Its documents and layers have the bytes that were pulled or loaded.
+/// An image of a store as a source, or the list of the images of a name. The documents and layers have the bytes that were
+/// pulled or loaded.
 #[derive(Debug, Clone)]
 pub struct StoredSource {
     store: Store,
     image: Image,
+    list: Option<StoredList>,
+}
+
+/// The list of the images of a name.
+#[derive(Debug, Clone)]
+struct StoredList {
+    digest: Digest,
+    raw: RawManifest,
+    /// The images, which are in use.
+    images: Vec<Image>,
+}
+
+/// An index of the images of a name that have no index in common.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IndexFile {
+    schema_version: u32,
+    media_type: MediaType,
+    manifests: Vec<Descriptor>,
 }
 
 impl Store {
     /// Returns an image as a source.
     pub fn source(&self, image: &Image) -> StoredSource {
         self.touch(image.record());
-        StoredSource { store: self.clone(), image: image.clone() }
+        StoredSource { store: self.clone(), image: image.clone(), list: None }
+    }
+
+    /// Returns the images that the store has under a name, for several platforms, as one source. Its document is the index
+    /// that the name resolved to. It is a new one if the images have no index in common, and the manifest if there is only
+    /// one image. `name` is a reference, an id, or a unique prefix of an id.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn list_source(&self, name: &str) -> crate::Result<StoredSource> {
+        let images = loop {
+            let snapshot = self.visible()?;
+            let records = records_of(&snapshot, name, None)?;
+            let pinned = |record: &&Record| -> crate::Result<Option<(Record, Pin)>> {
+                Ok(self.pin_current(record)?.map(|pin| ((*record).clone(), pin)))
+            };
+            let pinned: Option<Vec<_>> = records.iter().map(pinned).collect::<crate::Result<_>>()?;
+            // A record that was replaced or removed meanwhile is looked up again.
+            let Some(pinned) = pinned else { continue };
+            let image = |(record, pin)| self.image(record, pin);
+            break pinned.into_iter().map(image).collect::<crate::Result<Vec<_>>>()?;
+        };
+        images.iter().for_each(|image| self.touch(image.record()));
+        let list = self.list_of(&images)?;
+        let Some(image) = images.into_iter().next() else {
+            return Err(crate::Error::NoSuchImage(name.to_owned()));
+        };
+        Ok(StoredSource { store: self.clone(), image, list })
+    }
+
+    /// Returns the list of images: their common index, or a new one of several.
+    fn list_of(&self, images: &[Image]) -> crate::Result<Option<StoredList>> {
+        let Some(first) = images.first().map(Image::record) else { return Ok(None) };
+        let has_index =
+            |image: &Image| image.record().digest == first.digest && !indexes_above(self, image.record()).is_empty();
+        if images.iter().all(has_index)
+            && let Some(bytes) = self.read_document(&first.digest, MANIFEST_LIMIT)
+            && let Ok(Document::Index(index)) = Document::parse(bytes.clone(), None)
+            && (images.len() > 1 || index.manifests().len() == 1)
+        {
+            let raw = RawManifest { bytes, media_type: Some(index.media_type().to_string()) };
+            return Ok(Some(StoredList { digest: first.digest, raw, images: images.to_vec() }));
+        }
+        if images.len() == 1 {
+            return Ok(None);
+        }
+        let describe = |image: &Image| -> crate::Result<Descriptor> {
+            let record = image.record();
+            let platform = Some(record.platform.clone());
+            Ok(Descriptor { platform, ..self.describe_document(record, &record.manifest.digest)? })
+        };
+        let manifests = images.iter().map(describe).collect::<crate::Result<Vec<_>>>()?;
+        let index = IndexFile { schema_version: 2, media_type: MediaType::OCI_INDEX, manifests };
+        let bytes = serde_json::to_vec(&index).expect("descriptors are plain data");
+        let digest = Digest::of(&bytes);
+        let raw = RawManifest { bytes, media_type: Some(MediaType::OCI_INDEX.to_string()) };
+        Ok(Some(StoredList { digest, raw, images: images.to_vec() }))
     }
 }
 
@@ -48,8 +128,22 @@ impl ImageSource for StoredSource {
         }
     }
 
+    fn has_instance(&self, digest: &Digest) -> bool {
+        let Some(list) = &self.list else { return true };
+        let is_of = |image: &Image| {
+            let record = image.record();
+            record.manifest.digest == *digest || record.indexes.contains(digest)
+        };
+        list.images.iter().any(is_of)
+    }
+
     fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {
-        let own = &self.image.record().manifest;
+        if let Some(list) = self.list.as_ref().filter(|list| digest.is_none_or(|digest| *digest == list.digest)) {
+            return Ok(list.raw.clone());
+        }
+        let manifests = self.list.iter().flat_map(|list| &list.images).chain([&self.image]);
+        let mut manifests = manifests.map(|image| &image.record().manifest);
+        let own = manifests.find(|own| digest == Some(&own.digest)).unwrap_or(&self.image.record().manifest);
         let digest = digest.unwrap_or(&own.digest);
         let media_type = (*digest == own.digest).then(|| own.media_type.to_string()).filter(|it| !it.is_empty());
         if let Some(bytes) = self.store.read_document(digest, MANIFEST_LIMIT) {

@@ -81,6 +81,9 @@ impl Store {
         let named: Vec<&Record> = snapshot.records.iter().filter(is_named).map(|record| &**record).collect();
         let records: Vec<Record> = filter_by_platform(&named, platform).into_iter().cloned().collect();
         if records.is_empty() {
+            if let Some(error) = self.only_shared_under(name, platform)? {
+                return Err(error);
+            }
             return Err(match (platform, named.is_empty()) {
                 (Some(wanted), false) => other_platforms(&name.familiar(), wanted, &named),
                 _ => Error::NoSuchImage(name.familiar()),
@@ -102,6 +105,14 @@ impl Store {
         self.commit(&lock, &transaction)?;
         Ok(Untagged { records, dangling })
     }
+
+    /// Returns the error for a name that only a shared cache has.
+    fn only_shared_under(&self, name: &Reference, platform: Option<&Platform>) -> Result<Option<Error>> {
+        let visible = self.visible()?;
+        let is_named = |record: &&Arc<Record>| record.reference.as_ref().is_some_and(|own| is_same_name(own, name));
+        let named: Vec<&Record> = visible.records.iter().filter(is_named).map(|record| &**record).collect();
+        Ok(filter_by_platform(&named, platform).into_iter().find_map(|record| self.only_shared(record)))
+    }
 }
 
 /// Returns a name with its tag, for an image.
@@ -118,7 +129,11 @@ fn is_same_name(own: &Reference, name: &Reference) -> bool {
 }
 
 /// Returns the record of `source` for each platform, or for the wanted one.
-fn records_of<'a>(snapshot: &'a Snapshot, source: &str, platform: Option<&Platform>) -> Result<Vec<&'a Record>> {
+pub(crate) fn records_of<'a>(
+    snapshot: &'a Snapshot,
+    source: &str,
+    platform: Option<&Platform>,
+) -> Result<Vec<&'a Record>> {
     let named = match Reference::parse(source) {
         Ok(reference) => by_reference(&snapshot.records, &reference),
         Err(_) => Vec::new(),

@@ -38,6 +38,12 @@ pub trait ImageDestination: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// Returns whether [`Self::current`] returns only images and lists all of whose parts are in the destination.
+    /// Otherwise the caller asks [`Self::has_manifest`] for each image of a list.
+    fn is_current_whole(&self) -> bool {
+        false
+    }
+
     /// Returns whether the destination has a manifest or index with this digest, and everything that it refers to.
     ///
     /// # Errors

@@ -195,6 +195,22 @@ pub enum Error {
         /// The images in the archive.
         available: String,
     },
+    /// The requested image is not in a store of containers-storage.
+    #[error("no image {wanted} in the store {}; it has {available}", path.display())]
+    NoStoredImage {
+        /// The directory of the store.
+        path: PathBuf,
+        /// The requested image.
+        wanted: String,
+        /// The images in the store.
+        available: String,
+    },
+    /// A directory that is no store with images of the drivers overlay or vfs.
+    #[error("no images of the drivers overlay or vfs in the store {}", path.display())]
+    EmptyStore {
+        /// The directory of the store.
+        path: PathBuf,
+    },
     /// An archive with several images and no request for one of them, or with several images of the requested name.
     #[error("{} has more than one image: {available}", path.display())]
     SeveralImages {
@@ -378,9 +394,12 @@ impl Error {
             Self::Registry(error) => error.kind(),
             #[cfg(feature = "registry")]
             Self::AllPlaces { source, .. } => source.kind(),
-            Self::Missing { .. } | Self::NoSuchImage { .. } | Self::NoImages { .. } | Self::Unknown { .. } => {
-                ErrorKind::NotFound
-            }
+            Self::Missing { .. }
+            | Self::NoSuchImage { .. }
+            | Self::NoStoredImage { .. }
+            | Self::EmptyStore { .. }
+            | Self::NoImages { .. }
+            | Self::Unknown { .. } => ErrorKind::NotFound,
             Self::Io { source, .. } => ErrorKind::of_named_file(source),
             Self::Blob { source, .. } if source.kind() == io::ErrorKind::InvalidData => ErrorKind::Integrity,
             Self::Blob { source, .. } => ErrorKind::of_io(source),

@@ -27,6 +27,8 @@ pub struct DestinationOptions {
     pub dir_layers: LayerForm,
     /// The time of the members of an archive, in seconds since 1970. By default it is 0.
     pub timestamp: Option<u64>,
+    /// Whether the destination is only asked what it has, and nothing is created. A commit is then an error.
+    pub dry_run: bool,
 }
 
 impl DestinationOptions {
@@ -39,6 +41,7 @@ impl DestinationOptions {
             accept_uncompressed_layers: false,
             dir_layers: LayerForm::Keep,
             timestamp: None,
+            dry_run: false,
         }
     }
 }
@@ -52,7 +55,8 @@ impl DestinationOptions {
 /// | `dir` | is replaced if a `dir:` destination wrote it, else it must be empty |
 /// | `docker-archive` | must be empty |
 ///
-/// The directories of layouts and of `dir:` are created, with their parents. Archives can be written to pipes, such as `/dev/stdout`.
+/// The directories of layouts and of `dir:` are created, with their parents, unless
+/// [`DestinationOptions::dry_run`] is set. Archives can be written to pipes, such as `/dev/stdout`.
 ///
 /// # Errors
 /// - [`Error::InvalidName`]: the transport is another one, or the name selects an image by its index, or an additional

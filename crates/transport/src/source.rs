@@ -90,6 +90,12 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Returns whether the source has the image or the list that an entry of its list names. A source that keeps only some
+    /// images of a list returns false for the others.
+    fn has_instance(&self, _digest: &Digest) -> bool {
+        true
+    }
+
     /// Returns notes on the image for the user: for example, that its manifest differs from the one that was pulled.
     fn notes(&self) -> Vec<String> {
         Vec::new()

@@ -14,7 +14,7 @@ pub(crate) struct DiffArguments {
     /// Compare which paths are hard links to one file, too
     #[arg(long)]
     pub(crate) hard_links: bool,
-    /// Exit with code 1 if the images differ
+    /// Exit with code 1 if the images differ, and with another code after an error; with --quiet, print nothing
     #[arg(long)]
     pub(crate) exit_code: bool,
 }
@@ -29,7 +29,7 @@ pub(crate) struct HistoryArguments {
     /// Print whole ids and commands
     #[arg(long)]
     pub(crate) no_trunc: bool,
-    /// Print only the ids, one a line
+    /// Print only the ids, one a line; the same as --quiet
     #[arg(long)]
     pub(crate) ids: bool,
     /// Print with a Go template: `TEMPLATE`, `table TEMPLATE` or `json`; its fields are ID, CreatedAt, CreatedSince,

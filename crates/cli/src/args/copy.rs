@@ -14,7 +14,7 @@ use super::switches::parse_bool;
 /// The options of `copy`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CopyArguments {
-    /// Give the copy this name as well: NAME:TAG (repeatable; docker:// and docker-archive:)
+    /// Give the copy this name as well: NAME:TAG, or TAG for docker:// (repeatable; docker:// and docker-archive: only)
     #[arg(long, value_name = "NAME:TAG")]
     pub(crate) additional_tag: Vec<String>,
     /// Write the digest of the copied manifest to this file

@@ -41,6 +41,12 @@ pub(crate) const NO_POLICY: &str =
     "vmroot does not check signatures yet; omit the option to accept images without a check";
 
 impl OverrideArguments {
+    /// Returns whether one of the options is given.
+    pub(crate) fn is_given(&self) -> bool {
+        let options = [&self.override_os, &self.override_arch, &self.override_variant];
+        options.into_iter().flatten().any(|text| !text.is_empty())
+    }
+
     /// Returns the platform of `--override-os`, `--override-arch` and `--override-variant`. Other parts are this
     /// machine's.
     ///

@@ -1,5 +1,6 @@
 //! `save` and `load`.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,12 @@ pub(crate) fn save(
     match out {
         Some(out) => {
             client.save_to(images, out, &options)?;
+            if let Some(ending) = compressed_ending(out) {
+                let (out, program) = (out.display(), if ending == ".zst" { "zstd" } else { "gzip" });
+                output::print_note(&format!(
+                    "note: {out} is a plain tar in spite of its name: `vmroot save ... | {program} > {out}` compresses"
+                ));
+            }
             if context.json() {
                 let bytes = out.metadata().map(|metadata| metadata.len()).ok();
                 output::print_json(&json!({
@@ -53,6 +60,12 @@ pub(crate) fn save(
         }
     }
     Ok(())
+}
+
+/// Returns the ending of a file's name that stands for a compression. As with docker and podman, archives are plain.
+fn compressed_ending(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    [".gz", ".tgz", ".zst"].into_iter().find(|ending| name.ends_with(ending))
 }
 
 /// Returns the last part of a path, for progress.
@@ -113,9 +126,15 @@ pub(crate) fn load(
         output::print_one_or_list(loaded, count)?;
         return Ok(());
     }
+    let mut printed = HashSet::new();
     for loaded in &report.images {
-        if !loaded.is_further_platform {
+        let has_host = |other: &LoadedImage| {
+            other.archive == loaded.archive && other.image.record().platform.normalised() == Platform::host()
+        };
+        if !loaded.is_further_platform && !report.images.iter().any(has_host) {
             context.note_platform(&loaded.archive.display().to_string(), &loaded.image.record().platform);
+        }
+        if printed.insert(*loaded.image.id()) {
             output::print_line(loaded.image.id().to_string())?;
         }
     }

@@ -87,6 +87,7 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
     let ended = guest.run(console).map_err(vmroot::Error::from)?;
     // Removes the temporary files before the result is printed.
     drop((scratch, _files, used));
+    signals::check_time()?;
     report_end(&ended)
 }
 

@@ -10,8 +10,10 @@ use anyhow::Context as _;
 use serde_json::json;
 use vmroot::compress::Target;
 use vmroot::copy::Compression;
+use vmroot::transport::Format;
 use vmroot::{
-    CopyOptions, CopyReport, DestinationOptions, ImageName, LayerForm, ListForm, ManifestFormat, Reference, Selection,
+    CopyOptions, CopyReport, DestinationOptions, ImageName, LayerForm, ListForm, ManifestFormat, Platform, Reference,
+    Selection,
 };
 
 use crate::args::{
@@ -32,6 +34,11 @@ pub(crate) fn copy(
     arguments: &CopyArguments,
 ) -> anyhow::Result<()> {
     let (from, to) = (parse_name(source)?, parse_name(destination)?);
+    // The only platform is that of the source, too.
+    let context = &match &*platforms(&arguments.images) {
+        [only] => context.with_platform(only.clone()),
+        _ => context.with_purpose("vmroot copy"),
+    };
     let mut options =
         copy_options(context, &arguments.images, &arguments.transfer, compression(&arguments.compression)?)?;
     options.gzip_level = match arguments.compression.dest_compress_format {
@@ -42,7 +49,7 @@ pub(crate) fn copy(
     let reader = side::source_client(context, &client, &arguments.source)?;
     let parallel = arguments.transfer.image_parallel_copies;
     let writer = side::destination_client(context, &client, &arguments.destination.side, parallel)?;
-    let source = reader.open_source(&from)?;
+    let source = reader.open_source_for(&from, &options.selection)?;
     let destination = writer.open_destination(&to, &open_options(&writer, &to, arguments)?)?;
     let digest_file = create_digest_file(arguments.digestfile.as_deref(), &arguments.transfer)?;
     let copier = writer.copier(options).with_progress(CopyTasks::progress());
@@ -73,7 +80,7 @@ pub(crate) fn copy_options(
     compression: Option<Compression>,
 ) -> anyhow::Result<CopyOptions> {
     let mut options = CopyOptions::default();
-    options.selection = selection(context, images);
+    options.selection = selection(context, images)?;
     options.format = images.format.map(|format| match format {
         ManifestFormatArgument::Oci => ManifestFormat::Oci,
         ManifestFormatArgument::V2s2 => ManifestFormat::Schema2,
@@ -92,19 +99,50 @@ pub(crate) fn copy_options(
     Ok(options)
 }
 
-fn selection(context: &Context, images: &ImageArguments) -> Selection {
+fn selection(context: &Context, images: &ImageArguments) -> anyhow::Result<Selection> {
     let list = match images.list {
         ListArgument::Sparse => ListForm::Sparse,
         ListArgument::Strip => ListForm::Stripped,
     };
-    match (images.multi_arch, &images.platform[..]) {
-        (Some(MultiArch::All), _) => Selection::All,
-        (Some(MultiArch::IndexOnly), _) => Selection::IndexOnly,
-        _ if images.all => Selection::All,
-        (_, [_, _, ..]) => Selection::Platforms { platforms: images.platform.clone(), list },
-        (_, [platform]) => Selection::Platform(platform.clone()),
-        (_, []) => Selection::Platform(context.requested_platform().cloned().unwrap_or_else(this_platform)),
+    let all = match images.multi_arch {
+        Some(MultiArch::All) => Some(("--multi-arch all", Selection::All)),
+        Some(MultiArch::IndexOnly) => Some(("--multi-arch index-only", Selection::IndexOnly)),
+        _ => images.all.then_some(("--all", Selection::All)),
+    };
+    if let Some((option, selection)) = all {
+        check_no_platform(context, images, option)?;
+        return Ok(selection);
     }
+    Ok(match &*platforms(images) {
+        [platform] => Selection::Platform(platform.clone()),
+        [] => Selection::Platform(context.requested_platform().cloned().unwrap_or_else(this_platform)),
+        platforms => Selection::Platforms { platforms: platforms.to_vec(), list },
+    })
+}
+
+/// Fails if `--arch` or `--platform` chooses one image, and another option all of a list. clap does not compare options before a command
+/// with those after it. As in skopeo, `--override-arch` and the like have then no effect.
+fn check_no_platform(context: &Context, images: &ImageArguments, option: &str) -> anyhow::Result<()> {
+    if context.overrides_platform() {
+        output::print_note(&format!(
+            "--override-os, --override-arch and --override-variant have no effect with {option}"
+        ));
+    } else if context.requested_platform().is_some() {
+        let given = if images.platform.is_empty() { "--arch" } else { "--platform" };
+        return Err(UsageError(format!("{given} does not go with {option}")).into());
+    }
+    Ok(())
+}
+
+/// Returns the platforms of `--platform`, each once.
+fn platforms(images: &ImageArguments) -> Vec<Platform> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    for platform in &images.platform {
+        if !platforms.iter().any(|known| known.normalised() == platform.normalised()) {
+            platforms.push(platform.clone());
+        }
+    }
+    platforms
 }
 
 fn compression(arguments: &CompressionArguments) -> anyhow::Result<Option<Compression>> {
@@ -131,6 +169,7 @@ fn open_options(
     arguments: &CopyArguments,
 ) -> anyhow::Result<DestinationOptions> {
     let mut options = DestinationOptions::new(client.temporary_dir());
+    options.dry_run = arguments.transfer.dry_run;
     options.additional_tags = additional_tags(to, &arguments.additional_tag)?;
     options.shared_blob_dir.clone_from(&arguments.destination.side.shared_blob_dir);
     options.accept_uncompressed_layers = arguments.destination.dest_oci_accept_uncompressed_layers;
@@ -144,6 +183,15 @@ fn open_options(
 
 /// Parses additional names: `NAME:TAG`, or for a registry also a tag alone. A registry's names are in one repository.
 fn additional_tags(to: &ImageName, tags: &[String]) -> anyhow::Result<Vec<Reference>> {
+    let takes_tags = match to {
+        ImageName::Docker(_) | ImageName::Untagged(_) => true,
+        ImageName::Archive { format, .. } => *format == Format::DockerArchive,
+        _ => false,
+    };
+    if !takes_tags && !tags.is_empty() {
+        let text = format!("--additional-tag: {to} has one name; docker:// and docker-archive: can have several");
+        return Err(UsageError(text).into());
+    }
     let parse = |tag: &str| {
         let usage = |reason: String| UsageError(format!("--additional-tag {tag}: {reason}"));
         match to {

@@ -9,14 +9,32 @@ use vmroot::{Change, ChangeKind, ContainerFs, DiffOptions, Image, LayerRecord, O
 use super::files::{attributes_json, bytes_to_text};
 use crate::args::DiffArguments;
 use crate::context::{Context, OpenedRoot};
-use crate::exit::{Advised, AlreadyReported};
+use crate::exit::{Advised, AlreadyReported, report_as};
 use crate::output;
+use crate::remedy::Failed;
 
 /// The exit code for images that differ, with `--exit-code`.
 const DIFFERENT: u8 = 1;
 
+/// The exit code for other errors, with `--exit-code`, as that of diff(1).
+const TROUBLE: u8 = 2;
+
 /// Prints the paths at which two images differ.
 pub(crate) fn diff(context: &Context, old: &str, new: &str, arguments: &DiffArguments) -> anyhow::Result<()> {
+    match compare(context, old, new, arguments) {
+        Ok(true) if arguments.exit_code => Err(AlreadyReported(DIFFERENT).into()),
+        // A script must not take an error for a difference.
+        Err(error) if arguments.exit_code => {
+            let failed = Failed { verb: "diff", context: Some(context) };
+            let code = report_as(&error, &failed, |code| if code == DIFFERENT { TROUBLE } else { code });
+            Err(AlreadyReported(code).into())
+        }
+        result => result.map(drop),
+    }
+}
+
+/// Prints the differences, and returns whether there are any.
+fn compare(context: &Context, old: &str, new: &str, arguments: &DiffArguments) -> anyhow::Result<bool> {
     let old = context.open(old)?;
     let (new, layers) = match arguments.layers {
         true => NewImage::with_layers(context, new)?,
@@ -24,12 +42,13 @@ pub(crate) fn diff(context: &Context, old: &str, new: &str, arguments: &DiffArgu
     };
     let (old, new) = (&old.root, new.root());
     let options = DiffOptions { times: arguments.times, hard_links: arguments.hard_links };
-    let changes = old.diff(new, &options);
-    let any = match context.json() {
+    let mut changes = old.diff(new, &options);
+    Ok(match context.json() {
         true => print_json(changes, old, new, layers.as_ref())?,
+        // As `git diff --quiet`: the exit code is the result.
+        false if context.quiet() && arguments.exit_code => changes.next().is_some(),
         false => print_lines(changes, layers.as_ref())?,
-    };
-    if any && arguments.exit_code { Err(AlreadyReported(DIFFERENT).into()) } else { Ok(()) }
+    })
 }
 
 /// The root of the new image, with the image, which is in use.
@@ -90,7 +109,8 @@ fn print_lines(changes: impl Iterator<Item = Change>, layers: Option<&Layers>) -
         }
         let layer = layers.and_then(|layers| layers.layer_of(&change));
         if let Some((layers, layer)) = layers.zip(layer) {
-            suffix += &format!(" [layer {layer} {}]", layers.records[layer].digest);
+            // Counted from 1, as `why` does. JSON counts from 0.
+            suffix += &format!(" [layer {} of {} {}]", layer + 1, layers.records.len(), layers.records[layer].digest);
         }
         lines.print([letter, &change.path, suffix.as_bytes()].concat())?;
     }

@@ -46,7 +46,7 @@ pub(crate) fn history(context: &Context, name: &str, arguments: &HistoryArgument
         return Ok(output::print_json(&rows.iter().map(|row| row.to_value(&image)).collect())?);
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-    if arguments.ids {
+    if arguments.ids || context.quiet() && arguments.format.is_none() {
         return rows.iter().try_for_each(|row| Ok(output::print_line(row.id(arguments))?));
     }
     let text = match arguments.format.as_deref().unwrap_or("table") {

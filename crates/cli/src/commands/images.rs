@@ -284,6 +284,14 @@ fn readable_time(text: &str) -> String {
 
 /// Prints how to run an image, in the form of `config.json`.
 pub(crate) fn config(context: &Context, name: &str, raw: bool) -> anyhow::Result<()> {
+    if name.starts_with("prebaked:") {
+        if raw {
+            return Err(
+                UsageError(format!("{name}: --raw needs an image, whose config a prebaked directory lacks")).into()
+            );
+        }
+        return Ok(output::print_json_text(context.open(name)?.config()?.to_json().trim_end())?);
+    }
     let client = context.client()?;
     if !ImageName::is_archive(name) && context.may_ask_registry(name) {
         let find_error = match context.always_pulls() {
@@ -322,10 +330,22 @@ fn remote_config(
     Ok(output::print_json_text(config.to_json().trim_end())?)
 }
 
+/// Returns a name of the cache without `docker://` or `vmroot:`, with which other commands accept it.
+fn name_in_cache(name: &str) -> anyhow::Result<&str> {
+    match name.strip_prefix("docker://").or_else(|| name.strip_prefix("vmroot:")) {
+        Some(name) => Ok(name),
+        None if ImageName::has_transport(name) => {
+            Err(UsageError(format!("{name}: untag takes names of images in the cache, as `vmroot images` prints them"))
+                .into())
+        }
+        None => Ok(name),
+    }
+}
+
 /// Takes names from images, and keeps the images.
 pub(crate) fn untag(context: &Context, names: &[String]) -> anyhow::Result<()> {
     let client = context.client_of_cache()?;
-    let parse = |name: &String| match Reference::parse(name) {
+    let parse = |name: &String| match Reference::parse(name_in_cache(name)?) {
         // Written with its algorithm, an id looks like a name with a tag.
         Ok(reference) if !name.starts_with("sha256:") => Ok(reference),
         Err(error) if !vmroot::is_id(name) => Err(anyhow::Error::from(vmroot::Error::from(error))),

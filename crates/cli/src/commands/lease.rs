@@ -49,6 +49,9 @@ fn list(context: &Context) -> anyhow::Result<()> {
     if context.json() {
         return Ok(output::print_json(&leases.iter().map(to_json).collect())?);
     }
+    if context.quiet() {
+        return leases.iter().try_for_each(|lease| Ok(output::print_line(&lease.id)?));
+    }
     let row = |lease: &Lease| {
         let expires = match lease.expires {
             None => "never".to_owned(),

@@ -3,7 +3,7 @@
 mod active;
 mod detached;
 mod log;
-mod place;
+pub(crate) mod place;
 
 use std::path::Path;
 
@@ -26,13 +26,16 @@ pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &
         return Err(Advised::new(message, "name another directory; --mkdir creates it").into());
     }
     if options.detach && !detached::is_background_process() {
+        let resolved = place::resolve(directory)?;
         detached::start()?;
-        return print(context, directory);
+        return print(context, &resolved);
     }
     if detached::is_background_process() {
         detached::start_session();
     }
-    let place = place::prepare(image, directory, options)?;
+    let place = place::prepare(context, image, directory, options)?;
+    let resolved = place::resolve(directory)?;
+    let directory = &*resolved;
     let (mount, record) = ActiveMount::new(context, image, directory, options)?;
     place.keep();
     let written = MountAt::find(directory).map_err(Into::into).and_then(|at| match at {
@@ -54,9 +57,12 @@ pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &
     })?;
     if !detached::is_background_process() {
         print(context, directory)?;
-        return Ok(mount.wait()?);
+        mount.wait()?;
+        return signals::check_time();
     }
     let log = Log::create(options.log.as_deref(), context.scratch())?;
+    // The command ends now, and the mount stays.
+    signals::end_timeout();
     detached::report_ready(Some(&log))?;
     if let Err(error) = mount.wait() {
         output::print_error(&vmroot::with_causes(&error));

@@ -1,19 +1,28 @@
 //! `pull`.
 
 use serde_json::{Value, json};
-use vmroot::{Client, Image};
+use vmroot::{Client, Image, Platform};
 
 use crate::args::Pull;
 use crate::context::Context;
 use crate::output;
 use crate::short_names::ChosenName;
 
-/// Pulls images and prints their ids.
-pub(crate) fn pull(context: &Context, references: &[String]) -> anyhow::Result<()> {
-    let client = context.client()?;
+/// Pulls images, each for all of the platforms, and prints their ids.
+pub(crate) fn pull(context: &Context, references: &[String], platforms: &[Platform]) -> anyhow::Result<()> {
+    let contexts: Vec<Context> = match platforms {
+        [] => vec![context.with_purpose("vmroot pull")],
+        platforms => platforms.iter().map(|platform| context.with_platform(platform.clone())).collect(),
+    };
+    let clients = contexts.iter().map(Context::client).collect::<anyhow::Result<Vec<_>>>()?;
+    let each = || contexts.iter().zip(&clients);
+    let wanted: Vec<_> = references
+        .iter()
+        .flat_map(|reference| each().map(move |(context, client)| (context, client, reference)))
+        .collect();
     let mut pulled = Vec::new();
-    let result = references.iter().try_for_each(|reference| {
-        let image = pull_one(context, &client, reference)?;
+    let result = wanted.iter().try_for_each(|(context, client, reference)| {
+        let image = pull_one(context, client, reference)?;
         match context.json() {
             true => pulled.push(image_json(&image)),
             false => output::print_line(image.id().to_string())?,
@@ -22,7 +31,7 @@ pub(crate) fn pull(context: &Context, references: &[String]) -> anyhow::Result<(
     });
     // After an error, the images before it are here too.
     if context.json() && (result.is_ok() || !pulled.is_empty()) {
-        output::print_one_or_list(pulled, references.len())?;
+        output::print_one_or_list(pulled, wanted.len())?;
     }
     result
 }

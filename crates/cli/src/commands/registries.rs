@@ -2,6 +2,7 @@
 
 use vmroot::{Cancel, ImageName};
 
+use super::repository::refuse_registry;
 use crate::args::RegistriesCommand;
 use crate::context::Context;
 use crate::exit::Advised;
@@ -17,6 +18,7 @@ pub(crate) fn registries(context: &Context, command: RegistriesCommand) -> anyho
 
 /// Prints the settings that the configuration has for a reference.
 fn explain(context: &Context, name: &str) -> anyhow::Result<()> {
+    refuse_registry(name)?;
     let arguments = context.registry_arguments();
     let access = RegistryAccess::of(arguments);
     access.check_authfile()?;

@@ -40,8 +40,22 @@ fn parse_image(name: &str) -> anyhow::Result<Reference> {
     }
 }
 
+/// Fails for the host and port of a registry where a repository belongs. They have the form of a name and a tag.
+pub(crate) fn refuse_registry(name: &str) -> anyhow::Result<()> {
+    let bare = name.strip_prefix("docker://").unwrap_or(name);
+    let is_port = |text: &str| (2..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_host = |text: &str| text == "localhost" || text.contains('.');
+    match bare.split_once(':') {
+        Some((host, port)) if is_host(host) && is_port(port) => {
+            Err(UsageError(format!("{name} is a registry: `vmroot repos {bare}` lists its repositories")).into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Parses the name of a repository, which has neither a tag nor a digest.
 fn parse_repository(name: &str) -> anyhow::Result<Reference> {
+    refuse_registry(name)?;
     let reference = parse_image(name)?;
     if reference.tag().is_some() || reference.digest().is_some() {
         let message = format!("{name}: expected a repository, which has no tag and no digest");

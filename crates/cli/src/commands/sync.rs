@@ -12,6 +12,7 @@ use vmroot::copy::sync::{SYNC_LIST_LIMIT, SyncList, SyncRegistry, TagOrDigest};
 use vmroot::{Client, Copier, Reference, SyncDestination, SyncItem, SyncOptions, SyncSource, SyncTargets, with_causes};
 
 use super::copy::{copy_options, create_digest_file, side};
+use super::repository::refuse_registry;
 use crate::args::{SyncArguments, SyncFrom, SyncTo};
 use crate::context::Context;
 use crate::exit::{Advised, UsageError};
@@ -155,6 +156,8 @@ impl Planner<'_> {
     fn plan(&self, source: &str) -> anyhow::Result<Plan> {
         let source = match self.arguments.src {
             SyncFrom::Docker => {
+                let source = source.strip_prefix("docker://").unwrap_or(source);
+                refuse_registry(source)?;
                 let reference = Reference::parse(source).map_err(|error| UsageError(with_causes(&error)))?;
                 SyncSource::Registry(reference)
             }
@@ -250,7 +253,9 @@ fn distinct(items: Vec<(Client, SyncItem)>) -> anyhow::Result<Vec<(Client, SyncI
 
 fn parse_destination(destination: &str, kind: SyncTo) -> SyncDestination {
     match kind {
-        SyncTo::Docker => SyncDestination::Registry(destination.to_owned()),
+        SyncTo::Docker => {
+            SyncDestination::Registry(destination.strip_prefix("docker://").unwrap_or(destination).to_owned())
+        }
         SyncTo::Dir => SyncDestination::Directory(PathBuf::from(destination)),
         SyncTo::Oci => SyncDestination::Layout(PathBuf::from(destination)),
     }

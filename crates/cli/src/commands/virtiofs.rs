@@ -29,5 +29,6 @@ pub(crate) fn serve(context: &Context, image: &str, options: &VirtiofsArguments)
         .map_err(vmroot::Error::from)?;
     let stopper = device.stopper();
     signals::on_signal(move |_| stopper.stop())?;
-    Ok(device.serve().map_err(vmroot::Error::from)?)
+    device.serve().map_err(vmroot::Error::from)?;
+    signals::check_time()
 }

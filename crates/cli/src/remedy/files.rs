@@ -158,7 +158,6 @@ pub(super) fn of_system(error: &io::Error, failed: &Failed<'_>) -> Option<String
         }
         (io::ErrorKind::IsADirectory, "export") => "name a file in that directory",
         (io::ErrorKind::IsADirectory, _) => "name a file, not a directory",
-        (io::ErrorKind::NotFound, "mount") => "--mkdir creates the directory",
         (io::ErrorKind::AlreadyExists, "man") => "a file has this name: name a directory",
         _ => return None,
     };

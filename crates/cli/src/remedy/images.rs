@@ -43,7 +43,14 @@ pub(super) fn of_store(error: &image_store::Error, failed: &Failed<'_>) -> Optio
         }
         Error::OtherPlatforms { name, wanted, available } => {
             let first = available.split(", ").next().unwrap_or_default();
-            format!("--platform {first} takes that one; `vmroot pull --platform {wanted} {name}` fetches the other")
+            // An archive has what it has, and an image that is removed need not be fetched.
+            let stays = ["load", "rm", "untag", "df", "lease"].contains(&failed.verb) || is_of_file(name);
+            match stays {
+                true => format!("--platform {first} takes that one"),
+                false => {
+                    format!("--platform {first} takes that one; `vmroot pull --platform {wanted} {name}` fetches the other")
+                }
+            }
         }
         Error::Ambiguous { .. } => "give one of these, or more digits of the id".to_owned(),
         Error::LeaseExists(id) => format!("`vmroot lease release {id}` ends it; --id names the new one otherwise"),
@@ -133,7 +140,7 @@ pub(super) fn of_transport(error: &transport::Error, failed: &Failed<'_>) -> Opt
             archives(path.parent().unwrap_or(path))
         }
         Error::NoSuchImage { .. } | Error::SeveralImages { .. } if failed.verb == "load" => {
-            "--image NAME loads one of them, --image @N the one at a position, counting from 0".to_owned()
+            "--image NAME takes the image with a name, --image @N the one at a position, counting from 0".to_owned()
         }
         Error::NoSuchImage { .. } | Error::SeveralImages { .. } => {
             "append :NAME, or :@N for the image at a position, counting from 0".to_owned()
@@ -144,12 +151,22 @@ pub(super) fn of_transport(error: &transport::Error, failed: &Failed<'_>) -> Opt
         Error::Member { reason, .. } if reason.contains("may not be read by this user") => {
             "run vmroot in `podman unshare`, which has the ids of the store's files".to_owned()
         }
+        Error::NoStoredImage { .. } | Error::EmptyStore { .. } => {
+            "`podman images` or `buildah images` lists the images of the user's store; [overlay@DIR] before the name names \
+             another one"
+                .to_owned()
+        }
         Error::DaemonUnreachable { .. } => {
             "check that the Docker engine runs; DOCKER_HOST or --daemon-host names its address".to_owned()
         }
         Error::Occupied { .. } => "choose another place, or remove what is there".to_owned(),
         _ => return None,
     })
+}
+
+/// Returns whether an image is that of an archive, a layout or a directory.
+fn is_of_file(name: &str) -> bool {
+    ImageName::is_archive(name)
 }
 
 fn layouts() -> &'static str {

@@ -32,6 +32,7 @@ fn of_reference(reference: &str) -> Option<String> {
     if let Some((scheme, name)) = reference.split_once("://") {
         return Some(match scheme {
             "http" | "https" if !name.is_empty() => format!("omit the scheme: {name}"),
+            "docker" if !name.is_empty() => format!("omit the transport: {name}"),
             _ => transport(scheme),
         });
     }
@@ -54,7 +55,7 @@ fn of_reference(reference: &str) -> Option<String> {
 /// Returns the hint for an unknown transport.
 pub(super) fn transport(word: &str) -> String {
     let near = similar(word, transports::NAMES.map(str::to_owned));
-    let list = transports::NAMES.map(|name| format!("{name}:")).join(" ");
+    let list = transports::NAMES.map(transports::prefix).join(" ");
     match near.first() {
         Some(near) => format!("did you mean {}? The transports are {list}", transports::prefix(near)),
         None => format!("the transports are {list}"),

@@ -61,6 +61,9 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
             "check the spelling of the registry, and the network; HTTPS_PROXY names a proxy".to_owned()
         }
         Error::Unreachable { .. } => "check the network; HTTPS_PROXY names a proxy".to_owned(),
+        Error::Broken { .. } | Error::Stalled { .. } | Error::Interrupted { .. } if failed.copies() => {
+            format!("{}; --retry-times raises the number of tries", super::COPIES_AGAIN)
+        }
         Error::Broken { .. } | Error::Stalled { .. } | Error::Interrupted { .. } if failed.resumes() => {
             "what was fetched is kept: running the command again resumes; --retries raises the number of tries"
                 .to_owned()

@@ -73,7 +73,8 @@ fn layers_are_those_of_the_new_image() {
     let (_, image) = images();
     let lines = program.run(["diff", "--layers", "--arch=amd64", &old, &new]).stdout;
     let lines = String::from_utf8_lossy(&lines).into_owned();
-    let layer = |number: usize| format!("[layer {number} {}]", image.layers[number].digest);
+    let layer =
+        |number: usize| format!("[layer {} of {} {}]", number + 1, image.layers.len(), image.layers[number].digest);
     assert!(lines.contains(&format!("A /etc/added {}\n", layer(1))), "{lines}");
     assert!(lines.contains(&format!("C /etc/motd (content, mode) {}\n", layer(1))), "{lines}");
     assert!(lines.contains(&format!("D /opt/tool {}\n", layer(2))), "{lines}");

@@ -11,6 +11,7 @@ mod screen;
 
 mod booting;
 mod by_hand;
+mod cached_platforms;
 mod cancelling;
 mod changes;
 mod committing;
@@ -72,6 +73,7 @@ mod unmounting;
 mod unprivileged_mounts;
 mod userxattr;
 mod writable;
+mod wrong_places;
 
 mod bombs;
 mod damage;

@@ -34,6 +34,50 @@ fn missing_mountpoint_is_made_on_request() {
     assert!(!test.place.exists() && test.place.parent().unwrap().is_dir());
 }
 
+/// After the mount, `.` is the directory below it.
+#[test]
+fn the_working_directory_can_be_the_mountpoint() {
+    if cannot_mount() {
+        return;
+    }
+    let test = PlaceTest::new();
+    fs::create_dir_all(test.place.join("sub")).unwrap();
+    for (name, driver) in [(".", "fuse"), ("sub/..", "fuse"), (".", "auto")] {
+        let driver_option = format!("--driver={driver}");
+        let arguments = ["mount", &test.image, name, "--detach", "--force", "--json", &driver_option];
+        let mut command = test.program.command(arguments);
+        let output = command.current_dir(&test.place).output().unwrap();
+        let about = format!("{name} {driver}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{about}");
+        let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(printed["directory"], test.place.canonicalize().unwrap().to_str().unwrap(), "{about}");
+        let mounts = test.program.json(["mounts", "--json"]);
+        let own = |mount: &&serde_json::Value| mount["directory"] == printed["directory"];
+        let listed = mounts.as_array().unwrap().iter().find(own).unwrap_or_else(|| panic!("{about}: {mounts}"));
+        assert_eq!(listed["platform"], "linux/amd64", "{about}");
+        test.umount(&[]);
+    }
+    // No record of a use is left.
+    test.program.ok(["rm", &test.image]);
+}
+
+/// The time of the command ends a mount in the foreground. A mount in the background outlives its command.
+#[test]
+fn the_time_of_the_command_is_over_in_the_foreground_only() {
+    if cannot_mount() {
+        return;
+    }
+    let test = PlaceTest::new();
+    fs::create_dir_all(&test.place).unwrap();
+    let place = test.place.to_str().unwrap();
+    let message = test.program.fails(124, ["--command-timeout=1s", "mount", &test.image, place, "--driver=fuse"]);
+    assert!(message.contains("--command-timeout"), "{message}");
+    test.program.ok(["--command-timeout=5s", "mount", &test.image, place, "--driver=fuse", "--detach"]);
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    assert_eq!(test.motd(), "amd64\n");
+    test.umount(&[]);
+}
+
 /// A mount that fails leaves no directory that it has made.
 #[test]
 fn failed_mount_removes_its_new_mountpoint() {

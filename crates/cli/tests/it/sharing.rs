@@ -174,8 +174,10 @@ fn verbs_use_a_shared_cache_in_place() {
     assert!(note.contains(&format!("`vmroot df --cache {} {}`", theirs.directory(), theirs.name)), "{note}");
     let own: Vec<_> = files(nobody.program.cache()).into_iter().filter(|it| it.extension().is_none()).collect();
     assert_eq!(own, [] as [PathBuf; 0], "nothing was copied");
-    let error = run(&["rm", &theirs.name]).fails(1);
-    assert!(error.contains(&format!("the shared cache {}", theirs.directory())), "{error}");
+    for verb in ["rm", "untag"] {
+        let error = run(&[verb, &theirs.name]).fails(1);
+        assert!(error.contains(&format!("the shared cache {}", theirs.directory())), "{verb}: {error}");
+    }
     // A pull records the image, and a commit adds a layer.
     run(&["pull", &theirs.name, "--pull=missing"]).ok();
     let own = files(nobody.program.cache());

@@ -55,6 +55,12 @@ impl MemorySource {
         source
     }
 
+    /// Removes an image of the list, as a store that lacks it does.
+    pub(crate) fn without_instance(mut self, digest: Digest) -> Self {
+        self.documents.remove(&digest);
+        self
+    }
+
     /// Adds a document, which becomes the top one.
     pub(crate) fn add_document(&mut self, bytes: &[u8], media_type: &str) -> Descriptor {
         let descriptor = Descriptor::of(MediaType::new(media_type), bytes);
@@ -120,6 +126,10 @@ impl ImageSource for MemorySource {
         let size = Some(descriptor.size);
         let before_read = self.before_read.clone();
         Ok(BlobBody { reader: Box::new(Body { bytes, position: 0, is_cut, before_read }), offset: 0, size })
+    }
+
+    fn has_instance(&self, digest: &Digest) -> bool {
+        self.documents.contains_key(digest)
     }
 
     fn repository(&self) -> Option<&Reference> {

@@ -199,7 +199,7 @@ pub(super) fn add(tar: &mut TarWriter<&mut dyn Write>, name: &str, bytes: &[u8])
 
 /// Returns the indexes from the one that the image's name resolved to, down to the one with the manifest. Empty if the
 /// name resolved to the manifest, or if the cache lacks an index in between.
-fn indexes_above(store: &Store, record: &Record) -> Vec<Digest> {
+pub(crate) fn indexes_above(store: &Store, record: &Record) -> Vec<Digest> {
     if record.digest == record.manifest.digest {
         return Vec::new();
     }
@@ -227,7 +227,7 @@ impl Store {
     }
 
     /// Returns the descriptor of a manifest or an index.
-    fn describe_document(&self, record: &Record, digest: &Digest) -> Result<Descriptor> {
+    pub(crate) fn describe_document(&self, record: &Record, digest: &Digest) -> Result<Descriptor> {
         let damaged = || Error::damaged(self.cache.layout().blob(digest), *digest).of_image(record);
         let bytes = self.read_document(digest, MANIFEST_LIMIT).ok_or_else(damaged)?;
         let size = bytes.len() as u64;

@@ -112,7 +112,20 @@ fn certificate_fault(error: &rustls::CertificateError, url: &Url) -> (Certificat
             let host = url.host_str().unwrap_or_default();
             (CertificateFault::OtherHost, format!("it is not for {host}"))
         }
-        other => (CertificateFault::Other, other.to_string()),
+        // rustls has no variant for this error of webpki: a server's certificate that is one of an authority, too.
+        Tls::Other(other) if format!("{:?}", other.0) == "CaUsedAsEndEntity" => {
+            (CertificateFault::UnknownAuthority, text("it is signed by itself, and not trusted here"))
+        }
+        Tls::BadSignature => (CertificateFault::Other, text("its signature is wrong")),
+        Tls::BadEncoding => (CertificateFault::Other, text("it is malformed")),
+        Tls::Revoked => (CertificateFault::Other, text("it is revoked")),
+        Tls::UnhandledCriticalExtension => {
+            (CertificateFault::Other, text("it has a critical extension that is not supported"))
+        }
+        Tls::InvalidPurpose | Tls::InvalidPurposeContext { .. } => {
+            (CertificateFault::Other, text("it is not for servers"))
+        }
+        _ => (CertificateFault::Other, text("it is not valid for a server")),
     }
 }
 

@@ -35,7 +35,7 @@ impl Stores {
             (None, Some(reference)) => self.by_name(reference).or_else(|| self.by_digest(reference)),
             (None, None) => None,
         };
-        found.ok_or_else(|| Error::NoSuchImage {
+        found.ok_or_else(|| Error::NoStoredImage {
             path: self.path().to_owned(),
             wanted: name.to_string(),
             available: list(self.all().map(|(_, image)| image)),

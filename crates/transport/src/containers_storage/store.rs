@@ -191,10 +191,7 @@ impl Store {
 /// Finds the driver whose images are in a store.
 fn detect_driver(root: &Path) -> Result<Driver> {
     let found = DRIVERS.into_iter().find(|driver| root.join(format!("{}-images", driver.name())).is_dir());
-    found.ok_or_else(|| {
-        let reason = "it has no images of the drivers overlay or vfs".to_owned();
-        Error::NotAnArchive { path: root.to_owned(), reason }
-    })
+    found.ok_or_else(|| Error::EmptyStore { path: root.to_owned() })
 }
 
 /// Opens a file of the store, or returns `None` if it does not exist.

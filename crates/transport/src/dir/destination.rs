@@ -29,7 +29,8 @@ pub(crate) struct DirDestination {
     layers: LayerForm,
     /// Whether the directory existed before.
     is_existing: bool,
-    staging: TemporaryDirectory,
+    /// `None` for a dry run.
+    staging: Option<TemporaryDirectory>,
     instances: Instances,
     state: Mutex<State>,
 }
@@ -52,14 +53,12 @@ impl DirDestination {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(Error::io("stat", path)(error)),
         };
-        let staging = if is_existing {
-            sweep(path);
+        if is_existing {
             check_replaceable(path)?;
-            TemporaryDirectory::create_in(path)?
-        } else {
-            let parent = directory_of(path);
-            fs::create_dir_all(parent).map_err(Error::io("create the directory", parent))?;
-            TemporaryDirectory::create_in(parent)?
+        }
+        let staging = match options.dry_run {
+            true => None,
+            false => Some(create_staging(path, is_existing)?),
         };
         let layers = options.dir_layers;
         let destination = Self {
@@ -70,15 +69,17 @@ impl DirDestination {
             instances: Instances::default(),
             state: Mutex::new(State::default()),
         };
-        // The staging directory is for its owner only. This one gets the usual permissions.
-        let image = destination.image();
-        fs::create_dir(&image).map_err(Error::io("create a directory for", path))?;
+        if destination.staging.is_some() {
+            // The staging directory is for its owner only. This one gets the usual permissions.
+            let image = destination.image();
+            fs::create_dir(&image).map_err(Error::io("create a directory for", path))?;
+        }
         Ok(destination)
     }
 
-    /// Returns the directory with the files of the new image.
+    /// Returns the directory with the files of the new image. It does not exist in a dry run.
     fn image(&self) -> PathBuf {
-        self.staging.path().join("image")
+        self.staging.as_ref().map_or(&*self.path, TemporaryDirectory::path).join("image")
     }
 
     fn note_digest(&self, digest: &Digest) {
@@ -148,6 +149,17 @@ impl DirDestination {
     }
 }
 
+/// Creates the staging directory, in the image's directory or beside it.
+fn create_staging(path: &Path, is_existing: bool) -> Result<TemporaryDirectory> {
+    if is_existing {
+        sweep(path);
+        return Ok(TemporaryDirectory::create_in(path)?);
+    }
+    let parent = directory_of(path);
+    fs::create_dir_all(parent).map_err(Error::io("create the directory", parent))?;
+    Ok(TemporaryDirectory::create_in(parent)?)
+}
+
 /// Fails if a directory has files but not the version of a `dir:` image.
 fn check_replaceable(path: &Path) -> Result<()> {
     let is_empty = names(path)?.iter().all(|name| is_temporary(name));
@@ -194,6 +206,10 @@ impl ImageDestination for DirDestination {
         }
         let top = read_document(&self.path.join(MANIFEST_JSON)).map(|bytes| Digest::of(&bytes));
         Ok(top.filter(|digest| is_whole(self, digest)))
+    }
+
+    fn is_current_whole(&self) -> bool {
+        true
     }
 
     fn reuse_blob(&self, blob: &Descriptor, _origins: &[Reference]) -> Result<Reuse> {

@@ -8,7 +8,7 @@ use vmroot_model::{Algorithm, Descriptor, Digest, MediaType, Reference};
 use vmroot_output::{TemporaryFile, sync_directory};
 
 use super::INDEX_JSON;
-use super::directory::{BLOBS, Lock, blob_path, ensure, read_index, write_index};
+use super::directory::{BLOBS, Lock, blob_path, check, ensure, read_index, write_index};
 use crate::blob_file::{is_file_of_size, read_document, sweep, write_blob, write_document};
 use crate::instances::Instances;
 use crate::referrers;
@@ -33,8 +33,8 @@ pub(crate) struct OciLayoutDestination {
     top: Mutex<Option<Descriptor>>,
     /// Documents that refer to the image. They are entries of the index, too.
     referrers: Mutex<Vec<Descriptor>>,
-    /// Keeps the blobs that are there, until the image is written.
-    _no_removal: Lock,
+    /// Keeps the blobs that are there, until the image is written. `None` for a dry run.
+    _no_removal: Option<Lock>,
 }
 
 /// Returns the forms of images that a layout can hold. Containers/image accepts the same.
@@ -63,20 +63,33 @@ pub(crate) fn check_media_type(place: String, media_type: &MediaType) -> Result<
     Err(Error::Refused { place, media_type: media_type.to_string(), reason })
 }
 
+/// Creates the directory of the blobs, removes temporary files of writers that were killed, and keeps the blobs.
+fn prepare(path: &Path, blobs: &Path, temporary: &Path) -> Result<Lock> {
+    fs::create_dir_all(blobs).map_err(Error::io("create the directory", blobs))?;
+    let no_removal = Lock::share(&path.join(BLOBS))?;
+    sweep(path);
+    if temporary != path {
+        sweep(temporary);
+    }
+    Ok(no_removal)
+}
+
 impl OciLayoutDestination {
-    /// Creates the layout if it does not exist.
+    /// Creates the layout if it does not exist, unless it is a dry run.
     pub(crate) fn open(path: &Path, name: Option<String>, options: &DestinationOptions) -> Result<Self> {
-        ensure(path)?;
+        if options.dry_run {
+            check(path)?;
+        } else {
+            ensure(path)?;
+        }
         let (blobs, temporary) = match &options.shared_blob_dir {
             Some(shared) => (shared.clone(), shared.clone()),
             None => (path.join(BLOBS), path.to_owned()),
         };
-        fs::create_dir_all(&blobs).map_err(Error::io("create the directory", &blobs))?;
-        let no_removal = Lock::share(&path.join(BLOBS))?;
-        sweep(path);
-        if temporary != path {
-            sweep(&temporary);
-        }
+        let no_removal = match options.dry_run {
+            true => None,
+            false => Some(prepare(path, &blobs, &temporary)?),
+        };
         Ok(Self {
             path: path.to_owned(),
             name,
@@ -144,6 +157,10 @@ impl ImageDestination for OciLayoutDestination {
         let index = read_index(&self.path)?;
         let found = index.and_then(|index| index.find(self.name.as_deref()));
         Ok(found.filter(|digest| is_whole(self, digest)))
+    }
+
+    fn is_current_whole(&self) -> bool {
+        true
     }
 
     fn reuse_blob(&self, blob: &Descriptor, _origins: &[Reference]) -> Result<Reuse> {

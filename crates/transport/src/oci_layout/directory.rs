@@ -36,6 +36,18 @@ pub(super) fn ensure(path: &Path) -> Result<()> {
     }
 }
 
+/// Checks a directory as [`ensure`] does, and changes nothing.
+pub(super) fn check(path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            read_limited(&path.join(OCI_LAYOUT), LAYOUT_LIMIT)?.map_or(Ok(()), |bytes| check_version_text(path, &bytes))
+        }
+        Ok(_) => Err(Error::Occupied { path: path.to_owned(), reason: "it is not a directory" }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io("stat", path)(error)),
+    }
+}
+
 /// Creates the layout under another name and renames it.
 fn create(path: &Path) -> Result<()> {
     let parent = directory_of(path);

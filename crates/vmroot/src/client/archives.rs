@@ -5,7 +5,7 @@ use std::path::Path;
 
 use vmroot_image_store::{LoadOptions, LoadReport, SaveOptions};
 use vmroot_output::OutputFile;
-use vmroot_transport::ArchiveLists;
+use vmroot_transport::{ArchiveLists, ImageName};
 
 use super::Client;
 use crate::Result;
@@ -14,7 +14,7 @@ impl Client {
     /// Writes images into one archive, as a stream. By default it is a docker save archive and an OCI layout at once:
     /// Docker, podman, skopeo and buildah load it, with the same ids and digests.
     ///
-    /// A name is a reference, an id, or the beginning of an id. `NAME:TAG` is saved under that name, `NAME` under each tag
+    /// A name is a reference, an id, the beginning of an id, or `TRANSPORT:details` as for [`Self::find`]. `NAME:TAG` is saved under that name, `NAME` under each tag
     /// that the cache has, and an id or `NAME@DIGEST` without a name. An image is saved for each platform that the cache
     /// has, or for those of the options. The form of Docker 24 has one platform of a name: the host's, if the cache has it.
     ///
@@ -45,7 +45,7 @@ impl Client {
     /// - [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace): the writer has no space left.
     /// - The writer fails, or the call is cancelled.
     pub fn save<N: AsRef<str>>(&self, names: &[N], writer: &mut dyn Write, options: &SaveOptions) -> Result<()> {
-        Ok(self.store.save(names, options, writer, &self.progress)?)
+        Ok(self.store.save(&self.stored_names(names)?, options, writer, &self.progress)?)
     }
 
     /// Writes images into a file, which appears when it is complete. Otherwise as [`Self::save`].
@@ -53,7 +53,27 @@ impl Client {
     /// # Errors
     /// As [`Self::save`]. The message names the file.
     pub fn save_to<N: AsRef<str>>(&self, names: &[N], path: &Path, options: &SaveOptions) -> Result<()> {
-        Ok(self.store.save_to_file(names, options, OutputFile::create(path)?, &self.progress)?)
+        let names = self.stored_names(names)?;
+        Ok(self.store.save_to_file(&names, options, OutputFile::create(path)?, &self.progress)?)
+    }
+
+    fn stored_names<N: AsRef<str>>(&self, names: &[N]) -> Result<Vec<String>> {
+        names.iter().map(|name| self.stored_name(name.as_ref())).collect()
+    }
+
+    /// Returns the name in the cache of an image that may be named with a transport, as for [`Self::find`].
+    pub(super) fn stored_name(&self, name: &str) -> Result<String> {
+        if !ImageName::has_transport(name) {
+            return Ok(name.to_owned());
+        }
+        match ImageName::parse(name)? {
+            ImageName::Docker(reference) => Ok(reference.to_string()),
+            ImageName::Cache(name) => Ok(name),
+            _ => {
+                let image = self.find(name, None)?;
+                Ok(image.record().reference.as_ref().map_or_else(|| image.id().to_string(), ToString::to_string))
+            }
+        }
     }
 
     /// Loads the images of archives, OCI layouts and directories under their names there: all of them, or none.

@@ -85,7 +85,7 @@ impl Client {
 
     /// Finds the image of a file, if it was loaded before.
     fn find_loaded(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
-        let (source, references) = self.source(name)?;
+        let (source, references) = self.source(name, platform)?;
         let (platform, fallback) = self.platform(platform, Fallback::Only);
         let chosen = choose(&*source, &platform, fallback)?;
         let id = chosen.config.digest();

@@ -1,6 +1,6 @@
 //! Commits of images: one more layer, or changes of the config.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, PipeReader, Read};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
@@ -86,7 +86,7 @@ impl Client {
     ///
     /// # Errors
     /// - [`ErrorKind::Usage`](crate::ErrorKind::Usage): a change is not possible.
-    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the layer's file does not exist.
+    /// - [`ErrorKind::NotFound`](crate::ErrorKind::NotFound): the layer's file or directory does not exist.
     /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): the layer, or the image in the cache, is damaged.
     /// - [`ErrorKind::Limit`](crate::ErrorKind::Limit): the layer or the new config exceeds a limit.
     /// - [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace): the disk is full.
@@ -115,6 +115,8 @@ impl Client {
 /// Writes a directory as a tar on another thread, and returns a reader of it.
 fn upper_layer(directory: PathBuf, marks: Marks, cancel: Cancel) -> Result<NewLayer> {
     let (reader, mut writer) = io::pipe().map_err(vmroot_output::Error::on("make a pipe for", &directory))?;
+    // The tar's reader reports later errors, as those of a layer.
+    fs::read_dir(&directory).map_err(vmroot_output::Error::on("open", &directory))?;
     let name = directory.display().to_string();
     let write = move || {
         let hook = cancel.as_hook();

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use vmroot_copy::{Copier, CopyOptions, CopyReport, LayerVariants};
+use vmroot_copy::{Copier, CopyOptions, CopyReport, LayerVariants, Selection};
+use vmroot_image_store::{Fallback, StoredSource};
+use vmroot_model::Platform;
 use vmroot_transport::{DestinationOptions, ImageDestination, ImageName, ImageSource, open_destination};
 
 use super::Client;
@@ -39,7 +41,7 @@ impl Client {
     /// - [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace): the disk is full.
     /// - [`ErrorKind::Other`](crate::ErrorKind::Other): the destination takes no form of the image.
     pub fn copy(&self, source: &str, destination: &str, options: &CopyOptions) -> Result<CopyReport> {
-        let source = self.open_source(&ImageName::parse(source)?)?;
+        let source = self.open_source_for(&ImageName::parse(source)?, &options.selection)?;
         let destination = ImageName::parse(destination)?;
         let destination = self.open_destination(&destination, &DestinationOptions::new(self.temporary_dir()))?;
         let mut options = options.clone();
@@ -61,7 +63,37 @@ impl Client {
     ///   exist.
     /// - The archive or layout cannot be read.
     pub fn open_source(&self, name: &ImageName) -> Result<Box<dyn ImageSource>> {
-        Ok(self.source_of(name)?.0)
+        Ok(self.source_of(name, None)?.0)
+    }
+
+    /// Opens the source of an image, for a [`Copier`] with this selection. For an image of the cache, that is the image for
+    /// the selected platform, or the list of all images that the cache has under the name. Other sources have their lists.
+    ///
+    /// # Errors
+    /// As [`Self::open_source`]; [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the cache has the image for other
+    /// platforms only. Without [`ClientOptions::platform`](crate::ClientOptions::platform), the only image of a name is
+    /// accepted in place of one for this machine's platform.
+    pub fn open_source_for(&self, name: &ImageName, selection: &Selection) -> Result<Box<dyn ImageSource>> {
+        let ImageName::Cache(cached) = name else { return self.open_source(name) };
+        let Selection::Platform(platform) = selection else {
+            return Ok(Box::new(self.list_source(cached)?));
+        };
+        let (host, own) = (Platform::host(), platform.normalised());
+        let is_default = self.platform.is_none() && (own.os, own.architecture) == (host.os, host.architecture);
+        let wanted = Some(platform).filter(|_| !is_default);
+        Ok(Box::new(self.store.source(&self.find_or(cached, wanted, Fallback::Only)?)))
+    }
+
+    /// Returns the images of the cache under a name, as the source of a list.
+    fn list_source(&self, name: &str) -> Result<StoredSource> {
+        #[cfg(feature = "registry")]
+        for reference in self.configured_names(name)? {
+            match self.store.list_source(&reference.to_string()) {
+                Err(vmroot_image_store::Error::NoSuchImage(_)) => {}
+                found => return Ok(found?),
+            }
+        }
+        Ok(self.store.list_source(name)?)
     }
 
     /// Opens the destination of an image, for a [`Copier`].

@@ -43,7 +43,7 @@ impl Client {
     ///   [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited): the registry refused, or failed.
     /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): the bytes do not have the digest of the name.
     pub fn raw_manifest(&self, name: &str) -> Result<Vec<u8>> {
-        self.try_sources(name, |source, _| match source.original_manifest() {
+        self.try_sources(name, None, |source, _| match source.original_manifest() {
             Some(original) => Ok(original.bytes),
             None => Ok(source.manifest(None)?.bytes),
         })
@@ -77,7 +77,9 @@ impl Client {
     /// As [`Self::raw_manifest`], and [`ErrorKind::Integrity`](crate::ErrorKind::Integrity) for a manifest that is not
     /// in schema 1.
     pub fn schema1(&self, name: &str) -> Result<(Schema1, Vec<Reference>)> {
-        self.try_sources(name, |source, references| Ok((Schema1::parse(source.manifest(None)?.bytes)?, references)))
+        self.try_sources(name, None, |source, references| {
+            Ok((Schema1::parse(source.manifest(None)?.bytes)?, references))
+        })
     }
 
     /// Reads the manifest and the config of an image, without its layers.
@@ -97,8 +99,9 @@ impl Client {
     ///   in Docker's schema 1 ([`Error::is_schema1`](crate::Error::is_schema1)), which [`Self::schema1`] reads.
     pub fn documents(&self, name: &str, platform: Option<&Platform>) -> Result<ImageDocuments> {
         let is_single = ImageName::is_archive(name) || matches!(ImageName::parse(name), Ok(ImageName::Cache(_)));
+        let named = platform;
         let (platform, fallback) = self.platform(platform, if is_single { Fallback::Only } else { Fallback::Single });
-        self.try_sources(name, |source, references| {
+        self.try_sources(name, named, |source, references| {
             let ChosenImage { top, manifest, config, .. } = choose(&*source, &platform, fallback)?;
             let original = source.original_manifest();
             let original = original.map(|raw| Document::parse(raw.bytes, raw.media_type.as_deref())).transpose()?;

@@ -79,7 +79,11 @@ impl Client {
         if is_id(name) || !is_archive && cfg!(not(feature = "registry")) {
             return self.find(name, options.platform.as_ref());
         }
-        self.try_sources(name, |source, references| {
+        // It is here already. A pull from the cache would forget the index that the name resolved to.
+        if let Some(cached) = name.strip_prefix("vmroot:") {
+            return self.find_or(cached, options.platform.as_ref().or(self.platform.as_ref()), Fallback::Only);
+        }
+        self.try_sources(name, options.platform.as_ref(), |source, references| {
             // A file is always read: its images may have changed under the same names.
             let policy = if is_archive { PullPolicy::Always } else { options.policy };
             let default = if is_archive { Fallback::Only } else { self.pull_fallback(&references) };
@@ -190,7 +194,7 @@ impl Client {
     /// # Errors
     /// As [`Self::pull`].
     pub fn describe_remote(&self, name: &str, platform: Option<&Platform>) -> Result<Description> {
-        self.try_sources(name, |source, references| {
+        self.try_sources(name, platform, |source, references| {
             let default = if ImageName::is_archive(name) { Fallback::Only } else { Fallback::Single };
             let (platform, fallback) = self.platform(platform, default);
             let chosen = choose(&*source, &platform, fallback)?;
@@ -218,8 +222,12 @@ impl Client {
         }
     }
 
-    /// Returns the source of an image, and its references.
-    pub(super) fn source(&self, name: &str) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
+    /// Returns the source of an image, and its references. `platform` is as for [`Self::source_of`].
+    pub(super) fn source(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
         if is_id(name) {
             check_name(name)?;
             return Err(vmroot_image_store::Error::NoSuchImage(name.to_owned()).into());
@@ -227,7 +235,7 @@ impl Client {
         if !ImageName::has_transport(name) {
             return self.repository(Reference::parse(name)?);
         }
-        self.source_of(&ImageName::parse(name)?)
+        self.source_of(&ImageName::parse(name)?, platform)
     }
 
     /// Calls `read` with the source of an image and its references. A name with several meanings is tried with each, until
@@ -235,10 +243,11 @@ impl Client {
     pub(super) fn try_sources<T>(
         &self,
         name: &str,
+        platform: Option<&Platform>,
         read: impl Fn(Box<dyn ImageSource>, Vec<Reference>) -> Result<T>,
     ) -> Result<T> {
         if is_id(name) || ImageName::has_transport(name) {
-            let (source, references) = self.source(name)?;
+            let (source, references) = self.source(name, platform)?;
             return read(source, references);
         }
         let mut failed = Vec::new();

@@ -83,7 +83,10 @@ impl Client {
         match &name {
             ImageName::Tarball(files) if files.files().iter().any(|path| !is_file(path.as_ref())) => Ok(None),
             _ if name.path().is_some_and(|path| !is_file(path)) => Err(missing(origin)),
-            _ => match self.source_of(&name).or_else(|error| self.source_of(&first_of_layout(&name).ok_or(error)?)) {
+            _ => match self
+                .source_of(&name, None)
+                .or_else(|error| self.source_of(&first_of_layout(&name).ok_or(error)?, None))
+            {
                 Ok((source, _)) => Ok(Some(source)),
                 Err(error) => Err(SourceError::other(origin.to_owned(), error.kind(), error)),
             },

@@ -46,6 +46,7 @@ impl Client {
     /// - [`ErrorKind::Other`](crate::ErrorKind::Other): the beginning of an id is that of several images.
     /// - The records cannot be read or written.
     pub fn tag(&self, source: &str, names: &[Reference], platform: Option<&Platform>) -> Result<Tagged> {
+        let source = &*self.stored_name(source)?;
         #[cfg(feature = "registry")]
         for reference in self.configured_names(source)? {
             match self.store.tag(&reference.to_string(), names, platform, &*self.progress) {

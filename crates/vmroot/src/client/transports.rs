@@ -56,8 +56,13 @@ impl Client {
         Self { transports, ..self.clone() }
     }
 
-    /// Returns the source of an image in a transport, and its references.
-    pub(super) fn source_of(&self, name: &ImageName) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
+    /// Returns the source of an image in a transport, and its references. `platform` selects an image of the cache. Without
+    /// one, that is the client's platform, or the image is one for any platform if there is only one.
+    pub(super) fn source_of(
+        &self,
+        name: &ImageName,
+        platform: Option<&Platform>,
+    ) -> Result<(Box<dyn ImageSource>, Vec<Reference>)> {
         let without_names = |source| Ok((source, Vec::new()));
         match name {
             ImageName::Docker(reference) => self.repository(reference.clone()),
@@ -81,7 +86,7 @@ impl Client {
                 Ok((source, image.references))
             }
             ImageName::Cache(name) => {
-                let image = self.find_or(name, None, Fallback::Only)?;
+                let image = self.find_or(name, platform.or(self.platform.as_ref()), Fallback::Only)?;
                 let references = image.record().reference.clone().into_iter().collect();
                 Ok((Box::new(self.store.source(&image)), references))
             }

@@ -1,21 +1,29 @@
 //! The mountpoint, before anything is fetched.
 
+use std::fmt;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rustix::io::Errno;
+use vmroot::ImageName;
 use vmroot::kernel_mount::{MountAt, Owner, check_overlay};
 
 use crate::args::MountArguments;
+use crate::context::Context;
 use crate::exit::Advised;
 use crate::paths::NewDirectory;
 
 /// Checks the options and the mountpoint of a mount, and creates the mountpoint with `--mkdir`. A new directory is
 /// removed unless the result is kept.
-pub(super) fn prepare(image: &str, directory: &Path, options: &MountArguments) -> anyhow::Result<NewDirectory> {
-    if Path::new(image).is_dir() && !directory.exists() && !options.mkdir {
+pub(super) fn prepare(
+    context: &Context,
+    image: &str,
+    directory: &Path,
+    options: &MountArguments,
+) -> anyhow::Result<NewDirectory> {
+    if !options.mkdir && are_exchanged(context, image, directory) {
         let message = format!("{image} is a directory, and is named where the image belongs");
         return Err(Advised::usage(message, "the order is `vmroot mount IMAGE DIRECTORY`").into());
     }
@@ -33,6 +41,50 @@ pub(super) fn prepare(image: &str, directory: &Path, options: &MountArguments) -
     Ok(new)
 }
 
+/// Returns whether the image and the directory were named in the other order: the first is a directory and no image of
+/// the cache, and the second does not exist and looks like an image.
+fn are_exchanged(context: &Context, image: &str, directory: &Path) -> bool {
+    let is_missing = directory.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    if !is_missing || !Path::new(image).is_dir() {
+        return false;
+    }
+    let Ok(client) = context.client() else { return false };
+    let is_here = |name: &str| {
+        client.find(name, context.requested_platform()).map_or_else(|error| error.is_for_other_platforms(), |_| true)
+    };
+    let looks_like_image = |name: &str| ImageName::has_transport(name) || name.contains(':') || is_here(name);
+    !is_here(image) && directory.to_str().is_some_and(looks_like_image)
+}
+
+/// A mountpoint that does not exist.
+#[derive(Debug)]
+pub(crate) struct NoMountpoint {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl fmt::Display for NoMountpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())
+    }
+}
+
+impl std::error::Error for NoMountpoint {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Returns the path by which a mountpoint is found after the mount, too: `.` and `sub/..` would then be below the mount.
+pub(super) fn resolve(directory: &Path) -> io::Result<PathBuf> {
+    // The server of a mount there may have ended, or the directory is created later.
+    let of_parent = || Some(directory.parent()?.canonicalize().ok()?.join(directory.file_name()?));
+    match directory.canonicalize().ok().or_else(of_parent) {
+        Some(path) => Ok(path),
+        None => std::path::absolute(directory),
+    }
+}
+
 /// Fails if the mountpoint is not a directory.
 fn check_mountpoint(directory: &Path) -> anyhow::Result<()> {
     let named = || directory.display().to_string();
@@ -41,6 +93,9 @@ fn check_mountpoint(directory: &Path) -> anyhow::Result<()> {
         Ok(_) => Err(io::Error::from(io::ErrorKind::NotADirectory)).with_context(named),
         // The server of a mount there has ended. `check_nothing_hidden` names the mount.
         Err(error) if error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => Ok(()),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {
+            Err(NoMountpoint { path: directory.to_owned(), source }.into())
+        }
         Err(error) => Err(error).with_context(named),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use vmroot::{Client, ErrorKind, Moved, Record, Reference, Tagged};
+use vmroot::{Client, ErrorKind, ImageName, Moved, Record, Reference, Tagged};
 
 use super::parse_image;
 use crate::args::TagArguments;
@@ -34,7 +34,12 @@ pub(crate) fn tag(context: &Context, arguments: &TagArguments) -> anyhow::Result
             if vmroot::is_id(source) {
                 return Err(error.into());
             }
-            tag_remote(context, arguments)
+            tag_remote(context, arguments).map_err(|failed| match failed.downcast::<vmroot::Error>() {
+                Ok(failed) => failed.after_find(Some(error)).into(),
+                Err(failed) => failed,
+            })?;
+            output::print_note(&format!("{source} is not in the cache; the tag was set in its registry"));
+            Ok(())
         }
         _ => tag_here(context, &client, source, arguments),
     }
@@ -61,12 +66,28 @@ fn parse_name(source: &str, text: &str) -> anyhow::Result<Reference> {
     let text = text.strip_prefix(CACHE).unwrap_or(text);
     let name = Reference::parse(text).map_err(vmroot::Error::from)?;
     if !text.contains(['/', ':', '@']) {
-        let repository = source.split_once(['@', ':']).map_or(source, |(repository, _)| repository);
-        output::print_note(&format!(
-            "{text} is a repository: its tag is latest. A tag of {repository} is {repository}:{text}"
-        ));
+        output::print_note(&match repository_of(source) {
+            Some(repository) => {
+                format!("{text} is a repository: its tag is latest. A tag of {repository} is {repository}:{text}")
+            }
+            None => format!("{text} is a repository: its tag is latest"),
+        });
     }
     Ok(name)
+}
+
+/// Returns the repository of a name. An id and the name of a file have none.
+fn repository_of(source: &str) -> Option<&str> {
+    let is_hex = source.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if is_hex || vmroot::is_id(source) || ImageName::has_transport(source) {
+        return None;
+    }
+    let without_digest = source.split_once('@').map_or(source, |(name, _)| name);
+    // The port of a registry is before a slash.
+    Some(match without_digest.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => without_digest,
+    })
 }
 
 fn record_json(record: &Record) -> Value {
