@@ -21,6 +21,8 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("compress", &["errors"]),
     ("registry", &["errors", "model", "sys", "output"]),
     ("sigstore", &[]),
+    ("openpgp", &["errors"]),
+    ("trust", &["errors", "model", "sigstore"]),
     ("cache", &["errors", "model", "output"]),
     ("layer-index", &["errors", "model", "sys", "output"]),
     ("container-fs", &["errors", "model", "users", "layer-index"]),
