@@ -16,6 +16,7 @@ mod limits;
 mod login;
 mod mount;
 mod platform;
+mod policy;
 mod progress;
 mod quantity;
 mod registries;
@@ -57,13 +58,15 @@ pub(crate) use limits::LimitArguments;
 pub(crate) use login::{LoginArguments, LogoutArguments};
 pub(crate) use mount::{Driver, MountArguments, UmountArguments};
 pub(crate) use platform::{PlatformArguments, Pull, PullArguments};
+pub(crate) use policy::{PolicyArguments, PolicyCommand};
 pub(crate) use progress::ProgressMode;
 pub(crate) use registries::RegistriesCommand;
 pub(crate) use registry::{RegistryArguments, RegistryFiles};
 pub(crate) use repository::{DeleteArguments, RemoteArgument, RepositoryArgument};
 pub(crate) use resources::ResourceArguments;
-pub(crate) use skopeo::{NO_POLICY, RetryArguments};
+pub(crate) use skopeo::RetryArguments;
 pub(crate) use sync::{SyncArguments, SyncFrom, SyncTo};
+pub(crate) use verbs::uses_policy;
 pub(crate) use verify::VerifyArguments;
 pub(crate) use virtiofs::VirtiofsArguments;
 
@@ -158,6 +161,8 @@ pub(crate) struct Global {
     #[command(flatten)]
     pub(crate) registry: RegistryArguments,
     #[command(flatten)]
+    pub(crate) policy: PolicyArguments,
+    #[command(flatten)]
     pub(crate) limits: LimitArguments,
     #[command(flatten)]
     pub(crate) resources: ResourceArguments,
@@ -169,9 +174,6 @@ impl Global {
     /// # Errors
     /// The text says which option cannot be used.
     pub(crate) fn with_skopeo(mut self) -> Result<Self, String> {
-        if self.registry.policy.require_signed {
-            return Err(format!("--require-signed: {NO_POLICY}"));
-        }
         if let Some(platform) = self.platform.overrides.platform()? {
             // clap does not compare options before a command with those after it.
             if self.platform.platform.is_some() || self.platform.arch.is_some() {
@@ -484,6 +486,9 @@ pub(crate) enum Command {
     /// Explain the configuration of registries
     #[command(subcommand)]
     Registries(RegistriesCommand),
+    /// Explain the policy on signatures, and check images of the cache against it
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print a shell's completion script, which completes commands, options, images, paths in them, mounts and leases
     Completions {
         /// The shell

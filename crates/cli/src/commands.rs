@@ -18,6 +18,7 @@ mod lease;
 mod login;
 mod mount;
 mod mounts;
+mod policy;
 mod pull;
 mod registries;
 mod remove;
@@ -35,7 +36,7 @@ use crate::signals;
 
 /// Runs a command. `name` is its name on the command line.
 pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Result<()> {
-    let context = &context.with_purpose(&purpose(name, &command));
+    let context = &context.with_purpose(&purpose(name, &command)).with_policy_of(name)?;
     signals::set_verb(name);
     if !handles_signals(&command) {
         context.cancel_on_interrupt()?;
@@ -94,6 +95,7 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         Command::Login { options } => login::login(context, &options),
         Command::Logout { options } => login::logout(context, &options),
         Command::Registries(command) => registries::registries(context, command),
+        Command::Policy(command) => policy::policy(context, command),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { directory } => shell::man(&directory),
     }

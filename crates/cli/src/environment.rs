@@ -48,6 +48,7 @@ pub(crate) fn locations(arguments: &RegistryArguments) -> Locations {
         registries_conf: arguments.files.registries_conf.clone().or(conf),
         registries_conf_dir: arguments.files.registries_conf_dir.clone(),
         short_name_aliases: None,
+        registries_d: arguments.files.registries_d.clone(),
         auth_file: arguments.files.authfile.clone().or_else(|| file_variable("REGISTRY_AUTH_FILE")),
         compat_auth_file: None,
         // As docker, which accepts a relative path.

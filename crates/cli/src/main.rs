@@ -17,6 +17,7 @@ mod manual;
 mod mounts;
 mod output;
 mod paths;
+mod policy;
 mod printable;
 mod progress;
 mod prompt;

@@ -249,7 +249,7 @@ mod tests {
             (&[("a.yaml", "docker: {x: {look-aside: file:///a}}")], "look-aside"),
             (&[("a.yaml", "dockers: {}")], "dockers"),
             (&[("a.yaml", "docker: {x: {lookaside: /a}}")], "lookaside of x"),
-            (&[("a.yaml", "docker: {x: {use-sigstore-attachments: maybe}}")], "maybe"),
+            (&[("a.yaml", "docker: {x: {use-sigstore-attachments: maybe}}")], "boolean"),
             (&[("a.yaml", "docker: [")], "a.yaml"),
         ] {
             let error = read(files).unwrap_err().to_string();

@@ -35,6 +35,7 @@ mod record;
 mod root;
 mod save;
 mod shared;
+mod signatures;
 mod space;
 mod store;
 mod stored_destination;
@@ -58,6 +59,7 @@ pub use progress::{BlobProgress, BlobStage, NoProgress, Progress, VerifyProgress
 pub use pull::{PullPolicy, PullRequest};
 pub use record::{LayerRecord, Record};
 pub use save::{SaveFormat, SaveOptions};
+pub use signatures::{Judged, JudgedSignature};
 pub use space::{ImageSpace, LayerSpace, RootSpace, SpaceUsage};
 pub use store::{Store, StoreOptions};
 pub use stored_destination::StoredDestination;

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use vmroot_model::{Descriptor, Digest, MANIFEST_LIMIT};
-use vmroot_transport::{BlobBody, Error, ImageSource, RawManifest, Result};
+use vmroot_transport::{BlobBody, Error, ImageName, ImageSource, RawManifest, Result};
+use vmroot_trust::{ImageIdentity, Signature, StoredBundle};
 
 use crate::shared::FoundBlob;
-use crate::{Image, Store};
+use crate::{Image, Record, Store};
 
 /// An image of a store as a source. Its documents and layers have the bytes that were pulled or loaded.
 #[derive(Debug, Clone)]
@@ -25,6 +26,10 @@ impl Store {
 }
 
 impl StoredSource {
+    pub(crate) fn record(&self) -> &Record {
+        self.image.record()
+    }
+
     fn open(&self, digest: &Digest, size: Option<u64>) -> Result<(File, FoundBlob)> {
         let unknown = || Error::Unknown { place: self.name(), digest: *digest };
         let found = self.store.find_blob(digest, size).map_err(|error| self.failed(error))?.ok_or_else(unknown)?;
@@ -66,6 +71,26 @@ impl ImageSource for StoredSource {
         read.map_err(|error| Error::of_reader(error, self.name(), *digest))?;
         let reason = "is damaged; `vmroot verify --repair` repairs the cache".to_owned();
         Err(Error::WrongBlob { place: self.name(), digest: *digest, reason })
+    }
+
+    /// Returns the identity of the image's origin: the registry, or the file or directory that it was loaded from.
+    fn identity(&self) -> Result<ImageIdentity> {
+        match (&self.record().loaded_from, &self.record().reference) {
+            (Some(origin), _) => ImageName::parse(origin)?.policy_identity(),
+            (None, Some(reference)) => ImageName::Docker(reference.clone()).policy_identity(),
+            (None, None) => {
+                let reason = "an image without a name and an origin has no name in policies".to_owned();
+                Err(Error::InvalidName { name: self.name(), reason })
+            }
+        }
+    }
+
+    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        Ok(self.store.kept_signatures(self.record()).signatures.remove(manifest).unwrap_or_default())
+    }
+
+    fn bundles(&self, manifest: &Digest) -> Result<Vec<StoredBundle>> {
+        Ok(self.store.kept_signatures(self.record()).bundles.remove(manifest).unwrap_or_default())
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {

@@ -183,9 +183,8 @@ impl Client {
         if let Some(base) = self.endpoints().get(&key) {
             return Ok(base.clone());
         }
-        let Endpoint { base, is_certain, stores_signatures } = endpoint::find(&self.shared.http, host, |url| HttpRequest {
-            settings: Arc::clone(settings),
-            ..self.request_url(Method::GET, url)
+        let Endpoint { base, is_certain, stores_signatures } = endpoint::find(&self.shared.http, host, |url| {
+            HttpRequest { settings: Arc::clone(settings), ..self.request_url(Method::GET, url) }
         })?;
         if is_certain {
             self.endpoints().insert(key, base.clone());

@@ -81,7 +81,7 @@ pub use credentials::{
 pub use error::{CertificateFault, ConnectFailure, Error, Result};
 pub use hosts::{FixedHostSettings, HostOptions, HostSettings};
 pub use listing::{ListedInstance, TagList};
-pub use lookaside::{Lookaside, SIGNATURE_LIMIT, SignatureLocations};
+pub use lookaside::{Lookaside, SIGNATURE_LIMIT, SignatureLocations, SignaturePlaces};
 pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};
 pub use observer::{RequestEvent, RequestObserver};
 pub use options::ClientOptions;

@@ -84,6 +84,22 @@ pub struct SignatureLocations {
     pub attachments: bool,
 }
 
+/// A source of the places of signatures.
+pub trait SignaturePlaces: Send + Sync + fmt::Debug {
+    /// Returns the places of the signatures of an image in a registry.
+    ///
+    /// # Errors
+    /// [`Error::HostSettings`]: the configuration cannot be read.
+    fn signature_locations(&self, reference: &Reference) -> Result<SignatureLocations>;
+}
+
+/// The same places for all images.
+impl SignaturePlaces for SignatureLocations {
+    fn signature_locations(&self, _reference: &Reference) -> Result<SignatureLocations> {
+        Ok(self.clone())
+    }
+}
+
 /// Which registries have the signature extension, by the base URLs that were asked.
 #[derive(Debug, Default)]
 pub(crate) struct SignatureExtensions(Mutex<HashMap<Url, bool>>);

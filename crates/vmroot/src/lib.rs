@@ -59,8 +59,8 @@ mod top;
 mod validate;
 
 pub use client::{
-    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PullOptions, RepairOptions, TransportOptions,
-    Why,
+    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PolicyReport, PullOptions, RepairOptions,
+    TransportOptions, Why,
 };
 #[cfg(feature = "registry")]
 pub use client::{
@@ -90,10 +90,10 @@ pub use vmroot_errors::{ErrorKind, Limit, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
     AddedLayer, AffectedImage, BlobProgress, BlobStage, CollectOptions, Collection, Fallback, FileKind, Finding,
-    FindingState, FreedLayer, HistoryStep, Holder, Image, ImageFilter, ImageSpace, KeptImage, LayerRecord, LayerSize,
-    LayerSpace, Lease, LeasedImage, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer, NoProgress, Progress,
-    PullPolicy, QuarantinedFile, Reason, Record, Removal, RemovedImage, RootSpace, SaveFormat, SaveOptions, SpaceUsage,
-    Tagged, Untagged, VerifyProgress, VerifyReport, Work, WorkProgress,
+    FindingState, FreedLayer, HistoryStep, Holder, Image, ImageFilter, ImageSpace, Judged, JudgedSignature, KeptImage,
+    LayerRecord, LayerSize, LayerSpace, Lease, LeasedImage, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer,
+    NoProgress, Progress, PullPolicy, QuarantinedFile, Reason, Record, Removal, RemovedImage, RootSpace, SaveFormat,
+    SaveOptions, SpaceUsage, Tagged, Untagged, VerifyProgress, VerifyReport, Work, WorkProgress,
 };
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{
@@ -107,7 +107,8 @@ pub use vmroot_registry::{
     AuthFiles, ClientOptions as RegistryOptions, Credential, CredentialChain, Credentials, FixedCredential, Proxies,
 };
 pub use vmroot_transport::{
-    Archive, ArchiveImage, DestinationOptions, ImageDestination, ImageName, ImageSelector, ImageSource, LayerForm,
+    Admission, Archive, ArchiveImage, DestinationOptions, ImageDestination, ImageName, ImageSelector, ImageSource,
+    LayerForm,
 };
 
 // Foreign types in signatures.
@@ -202,6 +203,9 @@ pub use vmroot_registry as registry;
 /// Reads images from registries, archives, layouts and directories.
 #[doc(inline)]
 pub use vmroot_transport as transport;
+/// Policies on signatures of images, and verdicts with their reasons.
+#[doc(inline)]
+pub use vmroot_trust as trust;
 /// Serves a root to a guest over virtio-fs.
 ///
 /// ```no_run

@@ -56,7 +56,7 @@ pub(crate) struct ImageArguments {
     /// Copy the documents that refer to the image, too: signatures, bills of materials, attestations
     #[arg(long)]
     pub(crate) referrers: bool,
-    /// Accepted for skopeo's command lines: signatures beside the image are never copied
+    /// Copy without the signatures of the image, so that the copy may differ from it
     #[arg(long)]
     pub(crate) remove_signatures: bool,
 }

@@ -215,6 +215,12 @@ const EXAMPLES: &[(&str, &str)] = &[
         "vmroot registries explain alpine\nvmroot registries explain docker://registry.example/app:1",
     ),
     (
+        "policy explain",
+        "vmroot policy explain alpine:3.20\n\
+         vmroot policy explain --policy policy.json docker://registry.example/app:1",
+    ),
+    ("policy check", "vmroot policy check alpine:3.20"),
+    (
         "layer index",
         "vmroot layer index layer.tar.gz --output layers\n\
          # Of a pipe\n\

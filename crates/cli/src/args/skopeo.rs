@@ -22,24 +22,6 @@ pub(crate) struct OverrideArguments {
     pub(crate) override_variant: Option<String>,
 }
 
-/// The options of skopeo for policies on signatures.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct PolicyArguments {
-    /// Accept images without a check of their signatures. vmroot checks none
-    #[arg(long, global = true)]
-    insecure_policy: bool,
-    #[arg(long, global = true, hide = true, value_parser = refuse_policy)]
-    policy: Option<String>,
-    #[arg(long = "registries.d", global = true, hide = true, value_parser = refuse_policy)]
-    registries_d: Option<String>,
-    #[arg(long, global = true, hide = true)]
-    pub(crate) require_signed: bool,
-}
-
-/// The reason why options for policies are refused.
-pub(crate) const NO_POLICY: &str =
-    "vmroot does not check signatures yet; omit the option to accept images without a check";
-
 impl OverrideArguments {
     /// Returns the platform of `--override-os`, `--override-arch` and `--override-variant`. Other parts are this
     /// machine's.
@@ -65,10 +47,6 @@ impl OverrideArguments {
         // the variant is better than one without.
         Ok(Some(Platform { variant: variant.or(platform.variant), ..platform }))
     }
-}
-
-fn refuse_policy(_: &str) -> Result<String, String> {
-    Err(NO_POLICY.to_owned())
 }
 
 /// The options of skopeo's `copy` and `sync` for signing and encryption. All are refused, with the reason.

@@ -81,6 +81,7 @@ pub(crate) fn copy_options(
     });
     options.preserve_digests = images.preserve_digests;
     options.referrers = images.referrers;
+    options.remove_signatures = images.remove_signatures;
     options.compression = compression;
     options.dry_run = transfer.dry_run;
     options.parallel = usize::from(transfer.image_parallel_copies);

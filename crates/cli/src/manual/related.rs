@@ -6,7 +6,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use super::name;
 
 /// Commands whose pages a reader of the first one's may want.
-const RELATED: [(&str, &[&str]); 33] = [
+const RELATED: [(&str, &[&str]); 34] = [
     ("boot", &["export", "mount", "virtiofs"]),
     ("cat", &["ls", "resolve", "stat"]),
     ("commit", &["diff", "history", "mount", "save"]),
@@ -30,6 +30,7 @@ const RELATED: [(&str, &[&str]); 33] = [
     ("ls", &["cat", "mount", "stat"]),
     ("mount", &["commit", "export", "mounts", "umount", "virtiofs"]),
     ("mounts", &["mount", "umount"]),
+    ("policy", &["copy", "pull"]),
     ("pull", &["boot", "export", "images", "login", "mount"]),
     ("rm", &["gc", "images"]),
     ("save", &["copy", "load"]),
@@ -48,7 +49,9 @@ pub(super) fn see_also(command: &Command, roff: &mut Roff) {
     let mut pages = Vec::new();
     // The pages of the commands above, such as vmroot and vmroot-layer.
     let above = own.match_indices('-').map(|(end, _)| own[..end].to_owned());
-    let is_page = |page: &String| page == "vmroot" || page == "vmroot-layer" || page == "vmroot-registries";
+    let is_page = |page: &String| {
+        page == "vmroot" || page == "vmroot-layer" || page == "vmroot-registries" || page == "vmroot-policy"
+    };
     pages.extend(above.filter(is_page).map(|page| (page, "1")));
     let related = RELATED.iter().find(|(command, _)| own.strip_prefix("vmroot-") == Some(*command));
     for related in related.into_iter().flat_map(|(_, related)| *related) {

@@ -108,7 +108,26 @@ pub(super) fn of_transport(error: &transport::Error) -> Option<String> {
         Error::DaemonUnreachable { .. } => {
             "check that the Docker engine runs; DOCKER_HOST or --daemon-host names its address".to_owned()
         }
+        Error::RefusedByPolicy(_) => {
+            "`vmroot policy explain IMAGE` prints the requirements and what was found; registries.d names the places of \
+             signatures"
+                .to_owned()
+        }
+        Error::CannotHoldSignatures { .. } => "--remove-signatures copies without signatures".to_owned(),
         Error::Occupied { .. } => "choose another place, or remove what is there".to_owned(),
+        _ => return None,
+    })
+}
+
+/// Returns the hint for an error of a copy.
+pub(super) fn of_copy(error: &vmroot::copy::Error) -> Option<String> {
+    use vmroot::copy::Error;
+    Some(match error {
+        Error::Signatures { .. } => "--remove-signatures copies without the signatures".to_owned(),
+        Error::MustNotChange { reason, .. } if reason.contains("signatures") => {
+            "--remove-signatures copies without the signatures, so that the copy may differ".to_owned()
+        }
+        Error::NoSignedName { .. } => "--sign-identity REFERENCE gives the copy a name".to_owned(),
         _ => return None,
     })
 }

@@ -196,6 +196,8 @@ fn commands_with_registry_options_send_requests() {
         ("delete", &[IMAGE]),
         ("manifest-digest", &["/dev/null"]),
         ("registries explain", &[IMAGE]),
+        ("policy explain", &[IMAGE, "--require-signed"]),
+        ("policy check", &[IMAGE]),
         ("layer index", &["/dev/null"]),
         ("layer verify", &["/dev/null"]),
         ("layer dump", &["/dev/null"]),
