@@ -1,0 +1,5 @@
+//! Tests of the crate. The judge is GnuPG: it makes keys and messages, and says which it accepts.
+
+mod gnupg;
+mod keys;
+mod messages;
