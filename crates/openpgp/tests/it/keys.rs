@@ -34,12 +34,12 @@ fn a_key_expires_and_can_be_extended() {
     let message = gnupg.sign(&user, &options, CONTENT);
     let ring = gnupg.export(&user);
     judge(&ring, &message, start + 999).unwrap();
-    assert!(reason(judge(&ring, &message, start + 1000)).contains("has expired"));
+    assert!(reason(judge(&ring, &message, start + 1001)).contains("has expired"));
     let later = format!("{}!", start + 500);
     gnupg.run(&["--faked-system-time", &later, "--quick-set-expire", &user, "seconds=5000"], b"");
     let extended = gnupg.export(&user);
-    judge(&extended, &message, start + 1000).unwrap();
-    judge(&[&ring[..], &extended].concat(), &message, start + 1000).unwrap();
+    judge(&extended, &message, start + 1001).unwrap();
+    judge(&[&ring[..], &extended].concat(), &message, start + 1001).unwrap();
 }
 
 #[test]
