@@ -18,8 +18,6 @@ pub(crate) const SECRET_SUBKEY: u8 = 7;
 pub(crate) const MARKER: u8 = 10;
 /// Literal data.
 pub(crate) const LITERAL: u8 = 11;
-/// GnuPG's notes on trust, which are ignored.
-pub(crate) const TRUST: u8 = 12;
 /// A user id.
 pub(crate) const USER_ID: u8 = 13;
 /// A public subkey.

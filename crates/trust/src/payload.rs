@@ -180,7 +180,9 @@ mod tests {
 
     #[test]
     fn unknown_optional_members_and_other_notations_are_accepted() {
-        for (to, timestamp) in [("\"timestamp\":5,\"z\":{}", 5), ("\"timestamp\":5.0", 5), ("\"timestamp\":-1e3", -1000)] {
+        for (to, timestamp) in
+            [("\"timestamp\":5,\"z\":{}", 5), ("\"timestamp\":5.0", 5), ("\"timestamp\":-1e3", -1000)]
+        {
             let changed = document().replacen("\"timestamp\":5", to, 1);
             let payload = Payload::parse(changed.as_bytes(), PayloadKind::Simple).unwrap();
             assert_eq!(payload.timestamp, Some(timestamp));

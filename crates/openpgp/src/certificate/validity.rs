@@ -1,6 +1,5 @@
 //! Which keys of a certificate may sign now. The rules are those of GnuPG.
 
-use pgp::crypto::public_key::PublicKeyAlgorithm;
 use pgp::packet::{Signature, SignatureType, SubpacketData};
 use pgp::ser::Serialize;
 use pgp::types::{KeyDetails, PublicParams, VerifyingKey};
@@ -190,18 +189,5 @@ fn modulus_bits(parameters: &PublicParams) -> Option<usize> {
     match fields.ok()?[..] {
         [high, low, ..] => Some(usize::from(u16::from_be_bytes([high, low]))),
         _ => None,
-    }
-}
-
-/// An algorithm of keys.
-trait CanSign {
-    /// Returns whether keys of this algorithm can sign.
-    fn can_sign(self) -> bool;
-}
-
-impl CanSign for PublicKeyAlgorithm {
-    fn can_sign(self) -> bool {
-        use PublicKeyAlgorithm::{ECDH, Elgamal, ElgamalEncrypt, RSAEncrypt, X448, X25519};
-        !matches!(self, ECDH | Elgamal | ElgamalEncrypt | RSAEncrypt | X448 | X25519)
     }
 }

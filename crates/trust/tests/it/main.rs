@@ -1,3 +1,6 @@
-//! Tests of the crate.
+//! Tests of the crate. The judges are GnuPG and skopeo.
 
+mod memory;
 mod policy;
+mod signed_by;
+mod sigstore;

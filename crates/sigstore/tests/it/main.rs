@@ -1,0 +1,4 @@
+//! Tests of signatures, with OpenSSL as an independent judge.
+
+mod keys;
+mod openssl;
