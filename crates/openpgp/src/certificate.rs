@@ -2,6 +2,7 @@
 //! 10.1).
 
 mod binding;
+mod names;
 mod parse;
 mod validity;
 

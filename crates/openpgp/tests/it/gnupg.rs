@@ -7,20 +7,23 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// A home of GnuPG. Its agent ends when the home is dropped.
-pub struct Gnupg {
+pub(crate) struct Gnupg {
     home: TempDir,
 }
 
 impl Gnupg {
-    pub fn new() -> Self {
-        Self { home: tempfile::Builder::new().prefix("gnupg").tempdir().unwrap() }
+    pub(crate) fn new() -> Self {
+        let home = tempfile::Builder::new().prefix("gnupg").tempdir().unwrap();
+        // Passphrases are derived in a moment instead of a second.
+        std::fs::write(home.path().join("gpg-agent.conf"), "s2k-count 65536\n").unwrap();
+        Self { home }
     }
 
-    pub fn home(&self) -> &Path {
+    pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new("gpg");
         command.env("LC_ALL", "C").arg("--homedir").arg(self.home());
         command.args(["--batch", "--yes", "--no-tty", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]);
@@ -28,43 +31,43 @@ impl Gnupg {
     }
 
     /// Runs gpg and returns its output, whatever its exit status is.
-    pub fn try_run(&self, arguments: &[&str], input: &[u8]) -> Output {
+    pub(crate) fn try_run(&self, arguments: &[&str], input: &[u8]) -> Output {
         run(self.command().args(arguments), input)
     }
 
     /// Runs gpg and returns its standard output.
-    pub fn run(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    pub(crate) fn run(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
         let output = self.try_run(arguments, input);
         assert!(output.status.success(), "gpg {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     }
 
     /// Makes a key and returns its fingerprint.
-    pub fn generate(&self, user: &str, algorithm: &str, options: &[&str]) -> String {
+    pub(crate) fn generate(&self, user: &str, algorithm: &str, options: &[&str]) -> String {
         let arguments = [options, &["--quick-generate-key", user, algorithm, "sign", "never"]].concat();
         self.run(&arguments, b"");
         self.fingerprint(user)
     }
 
     /// Returns the fingerprint of the primary key of a user.
-    pub fn fingerprint(&self, user: &str) -> String {
+    pub(crate) fn fingerprint(&self, user: &str) -> String {
         let listing = String::from_utf8(self.run(&["--with-colons", "--list-keys", user], b"")).unwrap();
         let line = listing.lines().find(|line| line.starts_with("fpr:")).unwrap();
         line.split(':').nth(9).unwrap().to_owned()
     }
 
     /// Returns the certificate of a user.
-    pub fn export(&self, user: &str) -> Vec<u8> {
+    pub(crate) fn export(&self, user: &str) -> Vec<u8> {
         self.run(&["--export", user], b"")
     }
 
     /// Signs and returns the message.
-    pub fn sign(&self, user: &str, options: &[&str], content: &[u8]) -> Vec<u8> {
+    pub(crate) fn sign(&self, user: &str, options: &[&str], content: &[u8]) -> Vec<u8> {
         self.run(&[options, &["--local-user", user, "--sign"]].concat(), content)
     }
 
     /// Imports the revocation certificate that was made with a key.
-    pub fn revoke(&self, fingerprint: &str) {
+    pub(crate) fn revoke(&self, fingerprint: &str) {
         let path = self.home().join("openpgp-revocs.d").join(format!("{fingerprint}.rev"));
         let text = std::fs::read_to_string(path).unwrap().replace(":-----BEGIN", "-----BEGIN");
         self.run(&["--import"], text.as_bytes());
@@ -92,7 +95,7 @@ fn run(command: &mut Command, input: &[u8]) -> Output {
 
 /// What GnuPG says of a message as containers/image asks it: the content and the primary key's fingerprint, if there is
 /// exactly one signature and it is good. `time` is in seconds since 1970.
-pub fn verdict(ring: &[u8], message: &[u8], time: u64) -> Option<(Vec<u8>, String)> {
+pub(crate) fn verdict(ring: &[u8], message: &[u8], time: u64) -> Option<(Vec<u8>, String)> {
     let judge = Gnupg::new();
     judge.try_run(&["--import"], ring);
     let time = format!("{time}!");

@@ -3,3 +3,5 @@
 mod gnupg;
 mod keys;
 mod messages;
+mod mutation;
+mod signing;

@@ -8,11 +8,11 @@ use crate::gnupg::{Gnupg, verdict};
 
 const CONTENT: &[u8] = b"{\"critical\": {}}\n";
 
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
-pub fn at(seconds: u64) -> SystemTime {
+pub(crate) fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
@@ -33,6 +33,10 @@ fn what_gpg_signs_is_verified_in_every_form_and_with_every_algorithm() {
             &["--digest-algo", "SHA384"],
             &["--no-emit-version", "--set-filename", "other"],
         ] {
+            // GnuPG demands a hash as long as the key.
+            if algorithm == "nistp521" && options.contains(&"SHA384") {
+                continue;
+            }
             let message = gnupg.sign(&fingerprint, options, CONTENT);
             let verified =
                 keyring.verify(&message, at(now())).unwrap_or_else(|it| panic!("{algorithm} {options:?}: {it}"));

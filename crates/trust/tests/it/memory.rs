@@ -10,23 +10,23 @@ use vmroot_trust::{
     Verdict, evaluate,
 };
 
-pub const MANIFEST: &[u8] = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json"}"#;
+pub(crate) const MANIFEST: &[u8] = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json"}"#;
 
 #[derive(Default)]
-pub struct Memory {
-    pub signatures: HashMap<Digest, Vec<Signature>>,
-    pub bundles: HashMap<Digest, Vec<StoredBundle>>,
+pub(crate) struct Memory {
+    pub(crate) signatures: HashMap<Digest, Vec<Signature>>,
+    pub(crate) bundles: HashMap<Digest, Vec<StoredBundle>>,
     /// Requests for these digests fail.
-    pub unreachable: Vec<Digest>,
-    pub requests: RefCell<Vec<(&'static str, Digest)>>,
+    pub(crate) unreachable: Vec<Digest>,
+    pub(crate) requests: RefCell<Vec<(&'static str, Digest)>>,
 }
 
 impl Memory {
-    pub fn signed(signatures: &[Signature]) -> Self {
+    pub(crate) fn signed(signatures: &[Signature]) -> Self {
         Self { signatures: [(Digest::of(MANIFEST), signatures.to_vec())].into(), ..Self::default() }
     }
 
-    pub fn bundled(bundles: &[&[u8]]) -> Self {
+    pub(crate) fn bundled(bundles: &[&[u8]]) -> Self {
         let stored = |bytes: &&[u8]| StoredBundle { manifest: Digest::of(bytes), bytes: bytes.to_vec() };
         Self { bundles: [(Digest::of(MANIFEST), bundles.iter().map(stored).collect())].into(), ..Self::default() }
     }
@@ -56,7 +56,7 @@ impl SignatureSource for Memory {
 }
 
 /// Returns an index that names a manifest.
-pub fn index_of(manifest: &Digest) -> (Digest, Vec<u8>) {
+pub(crate) fn index_of(manifest: &Digest) -> (Digest, Vec<u8>) {
     let text = format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{{"mediaType":
         "application/vnd.oci.image.manifest.v1+json","digest":"{manifest}","size":76}}]}}"#
@@ -65,7 +65,7 @@ pub fn index_of(manifest: &Digest) -> (Digest, Vec<u8>) {
 }
 
 /// Judges [`MANIFEST`] by a policy whose default is one requirement.
-pub fn judge(requirement: &str, name: &str, source: &Memory, indexes: &[(Digest, Vec<u8>)]) -> Verdict {
+pub(crate) fn judge(requirement: &str, name: &str, source: &Memory, indexes: &[(Digest, Vec<u8>)]) -> Verdict {
     let policy = Policy::parse(format!(r#"{{"default":[{requirement}]}}"#).as_bytes()).unwrap();
     let identity = ImageIdentity::docker(&Reference::parse(name).unwrap()).unwrap();
     let image = ImageToJudge { identity: &identity, manifest: MANIFEST, digest: Digest::of(MANIFEST), indexes };
@@ -73,6 +73,6 @@ pub fn judge(requirement: &str, name: &str, source: &Memory, indexes: &[(Digest,
 }
 
 /// Returns the reason of a refusal.
-pub fn refusal(verdict: Verdict) -> String {
+pub(crate) fn refusal(verdict: Verdict) -> String {
     verdict.into_result().unwrap_err().to_string()
 }

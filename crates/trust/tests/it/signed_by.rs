@@ -7,18 +7,19 @@ use std::time::SystemTime;
 
 use tempfile::TempDir;
 use vmroot_model::Digest;
+use vmroot_openpgp::{GnupgHome, SigningKey};
 use vmroot_trust::{Coverage, Payload, PayloadKind, SIGNATURES_LIMIT, Signature};
 
 use crate::memory::{MANIFEST, Memory, index_of, judge, refusal};
 
 /// A home of GnuPG with a key.
-pub struct Signer {
+pub(crate) struct Signer {
     home: TempDir,
-    pub fingerprint: String,
+    pub(crate) fingerprint: String,
 }
 
 impl Signer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = tempfile::Builder::new().prefix("gnupg").tempdir().unwrap();
         let mut signer = Self { home, fingerprint: String::new() };
         signer.gpg(&["--quick-generate-key", "signer@example.com", "rsa2048", "sign", "never"], b"");
@@ -28,11 +29,11 @@ impl Signer {
         signer
     }
 
-    pub fn home(&self) -> &Path {
+    pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
-    pub fn gpg(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    pub(crate) fn gpg(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
         let mut command = Command::new("gpg");
         command.arg("--homedir").arg(self.home());
         command
@@ -47,22 +48,22 @@ impl Signer {
     }
 
     /// Writes the certificate, and returns its path.
-    pub fn ring(&self) -> PathBuf {
+    pub(crate) fn ring(&self) -> PathBuf {
         let path = self.home().join("ring.gpg");
         std::fs::write(&path, self.gpg(&["--export"], b"")).unwrap();
         path
     }
 
-    pub fn sign(&self, content: &[u8]) -> Signature {
+    pub(crate) fn sign(&self, content: &[u8]) -> Signature {
         Signature::from_stored(&self.gpg(&["--sign"], content))
     }
 
-    pub fn sign_payload(&self, digest: Digest, reference: &str) -> Signature {
+    pub(crate) fn sign_payload(&self, digest: Digest, reference: &str) -> Signature {
         self.sign(&Payload::new(digest, reference, "test", SystemTime::now()).to_bytes(PayloadKind::Simple))
     }
 
     /// Signs as skopeo does, and returns the stored signature.
-    pub fn skopeo_sign(&self, manifest: &[u8], reference: &str) -> Vec<u8> {
+    pub(crate) fn skopeo_sign(&self, manifest: &[u8], reference: &str) -> Vec<u8> {
         let (input, output) = (self.home().join("manifest"), self.home().join("signature"));
         std::fs::write(&input, manifest).unwrap();
         let mut command = Command::new("skopeo");
@@ -72,7 +73,7 @@ impl Signer {
         std::fs::read(output).unwrap()
     }
 
-    pub fn requirement(&self, rest: &str) -> String {
+    pub(crate) fn requirement(&self, rest: &str) -> String {
         format!(r#"{{"type":"signedBy","keyType":"GPGKeys","keyPath":"{}"{rest}}}"#, self.ring().display())
     }
 }
@@ -97,6 +98,31 @@ fn signatures_of_skopeo_are_accepted() {
     assert!(refusal(other).contains("it is for example.com/a/b:1, but matchRepoDigestOrExact needs example.com/a/b:2"));
     let repository = signer.requirement(r#","signedIdentity":{"type":"matchRepository"}"#);
     assert!(judge(&repository, "example.com/a/b:2", &source, &[]).is_accepted());
+}
+
+#[test]
+fn skopeo_verifies_what_our_key_of_a_gnupg_home_signs() {
+    let signer = Signer::new();
+    let now = SystemTime::now() + std::time::Duration::from_secs(1);
+    let home = GnupgHome::read(signer.home()).unwrap();
+    let key = SigningKey::from_gnupg(&home, "signer@example.com", None, now).unwrap();
+    let payload = Payload::new(Digest::of(MANIFEST), "example.com/a/b:1", "vmroot test", SystemTime::now());
+    let message = key.sign(&payload.to_bytes(PayloadKind::Simple), SystemTime::now()).unwrap();
+    let stored = Signature::Simple(message.clone()).to_stored();
+    assert_eq!(stored, message, "skopeo 1.9 knows no format names");
+    let paths = ["manifest", "signature"].map(|name| signer.home().join(name));
+    std::fs::write(&paths[0], MANIFEST).unwrap();
+    std::fs::write(&paths[1], &stored).unwrap();
+    let verify = |reference: &str| {
+        let mut command = Command::new("skopeo");
+        command.env("GNUPGHOME", signer.home()).arg("standalone-verify").arg(&paths[0]);
+        command.args([reference, &signer.fingerprint]).arg(&paths[1]).output().unwrap()
+    };
+    let result = verify("example.com/a/b:1");
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+    assert!(!verify("example.com/a/b:2").status.success());
+    let source = Memory::signed(&[Signature::from_stored(&stored)]);
+    assert!(judge(&signer.requirement(""), "example.com/a/b:1", &source, &[]).is_accepted());
 }
 
 #[test]
