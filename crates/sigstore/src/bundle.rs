@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use crate::certificate::Certificate;
 use crate::error::Result;
-use crate::keys::{PrivateKey, PublicKey};
+use crate::keys::{Hash, PrivateKey, PublicKey};
 use crate::log::LogEntry;
 use crate::statement::Statement;
 use crate::trusted_root::TrustedRoot;
@@ -47,7 +47,7 @@ enum Material {
 #[derive(Debug, Clone)]
 enum Content {
     Envelope { payload: Vec<u8>, payload_type: String, signature: Vec<u8> },
-    Message { sha256: Option<Vec<u8>>, signature: Vec<u8> },
+    Message { digest: Option<(Hash, Vec<u8>)>, signature: Vec<u8> },
 }
 
 /// The signers that a verification accepts.

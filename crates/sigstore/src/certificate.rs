@@ -66,7 +66,7 @@ impl Certificate {
         Self::from_der(&block.bytes)
     }
 
-    /// Reads all certificates of a PEM text.
+    /// Reads all certificates of a PEM text. An empty text has none.
     ///
     /// # Errors
     ///
@@ -76,7 +76,11 @@ impl Certificate {
             "CERTIFICATE" => Self::from_der(&block.bytes),
             _ => Err(malformed("a PEM label is not \"CERTIFICATE\"")),
         };
-        pem_blocks(text, "certificates")?.into_iter().map(read).collect()
+        let certificates: Vec<_> = pem_blocks(text, "certificates")?.into_iter().map(read).collect::<Result<_>>()?;
+        if certificates.is_empty() && !text.trim_ascii().is_empty() {
+            return Err(malformed("the text has no PEM block"));
+        }
+        Ok(certificates)
     }
 
     /// Returns the DER, as it was read.

@@ -6,6 +6,7 @@ use super::TIMESTAMPS_LIMIT;
 use super::{BUNDLE_LIMIT, BUNDLE_MEDIA_TYPE, BUNDLE_MEDIA_TYPE_OLDER, Bundle, Content, ENTRIES_LIMIT, Material};
 use crate::encoding::either;
 use crate::error::{Error, Result, at_most};
+use crate::keys::Hash;
 use crate::log::LogEntry;
 use crate::strict_json::{self, Object};
 use crate::trusted_root;
@@ -73,16 +74,22 @@ fn envelope(mut envelope: Object) -> Result<Content> {
 
 fn message(mut message: Object) -> Result<Content> {
     let signature = either(&message.string("signature")?, "signature of the bundle")?;
-    let mut sha256 = None;
-    if let Some(digest) = message.optional_object("messageDigest")? {
-        let mut digest = digest.without_nulls();
-        let algorithm = digest.string("algorithm")?;
-        let bytes = either(&digest.string("digest")?, "digest of the bundle")?;
-        digest.finish()?;
-        sha256 = (algorithm == "SHA2_256").then_some(bytes);
-    }
+    let digest = message.optional_object("messageDigest")?.map(message_digest).transpose()?;
     message.finish()?;
-    Ok(Content::Message { sha256, signature })
+    Ok(Content::Message { digest, signature })
+}
+
+fn message_digest(digest: Object) -> Result<(Hash, Vec<u8>)> {
+    let mut digest = digest.without_nulls();
+    let hash = match digest.string("algorithm")?.as_str() {
+        "SHA2_256" => Hash::Sha256,
+        "SHA2_384" => Hash::Sha384,
+        "SHA2_512" => Hash::Sha512,
+        other => return Err(malformed(format!("its hash {other:.40?} is not supported"))),
+    };
+    let bytes = either(&digest.string("digest")?, "digest of the bundle")?;
+    digest.finish()?;
+    Ok((hash, bytes))
 }
 
 fn timestamp(object: Object) -> Result<Vec<u8>> {

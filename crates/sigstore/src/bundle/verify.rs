@@ -1,7 +1,5 @@
 //! Verifies bundles.
 
-use sha2_of_keys::{Digest as _, Sha256};
-
 use super::{
     Bundle, BundleTrust, Content, Material, Signer, TimeSource, VerifiedBundle, VerifiedMessage, VerifiedTime,
 };
@@ -28,10 +26,10 @@ pub(super) fn statement(bundle: &Bundle, trust: &BundleTrust<'_>, now: i64) -> R
 }
 
 pub(super) fn message(bundle: &Bundle, trust: &BundleTrust<'_>, message: &[u8], now: i64) -> Result<VerifiedMessage> {
-    let Content::Message { sha256, signature } = &bundle.content else {
+    let Content::Message { digest, signature } = &bundle.content else {
         return Err(Error::Material("the bundle signs a statement, not a message"));
     };
-    if sha256.as_ref().is_some_and(|digest| digest.as_slice() != Sha256::digest(message).as_slice()) {
+    if digest.as_ref().is_some_and(|(hash, digest)| hash.of(message) != *digest) {
         return Err(Error::Signature("a message of this digest"));
     }
     let logged = Logged { message, payload: None, signature };
