@@ -22,7 +22,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("registry", &["errors", "model", "sys", "output"]),
     ("sigstore", &[]),
     ("openpgp", &["errors"]),
-    ("trust", &["errors", "model", "sigstore"]),
+    ("trust", &["errors", "model", "sigstore", "openpgp"]),
     ("cache", &["errors", "model", "output"]),
     ("layer-index", &["errors", "model", "sys", "output"]),
     ("container-fs", &["errors", "model", "users", "layer-index"]),

@@ -1,14 +1,18 @@
 //! Judging an image by a policy.
 
+mod attachments;
+mod bundles;
+mod examiner;
+mod files;
+mod simple;
 mod targets;
 
 use std::time::SystemTime;
 
 use vmroot_model::Digest;
 
-use crate::{
-    Applicable, Examined, ImageIdentity, Judgement, Outcome, Policy, Refusal, Requirement, SignatureSource, Verdict,
-};
+use crate::{Applicable, ImageIdentity, Judgement, Outcome, Policy, Refusal, Requirement, SignatureSource, Verdict};
+use examiner::{Cached, Examiner};
 use targets::Targets;
 
 /// An image that a policy is asked about.
@@ -53,10 +57,12 @@ pub fn evaluate(
             return verdict;
         }
     };
+    let source = Cached::new(source);
     for requirement in applicable.requirements {
-        let judgement = judge(requirement, &targets, source);
+        let judgement = judge(requirement, image.identity, &targets, &source, options.now);
         if let Outcome::Refused(reason) = &judgement.outcome {
-            verdict.refusal = Some(Refusal::Requirement { position: verdict.judgements.len(), reason: reason.clone() });
+            let position = verdict.judgements.len();
+            verdict.refusal = Some(Refusal::Requirement { position, reason: reason.clone() });
         }
         verdict.judgements.push(judgement);
         if verdict.refusal.is_some() {
@@ -73,15 +79,27 @@ fn verifies_signatures(applicable: &Applicable<'_>) -> bool {
     applicable.requirements.iter().any(Requirement::verifies_signatures)
 }
 
-fn judge(requirement: &Requirement, _: &Targets<'_>, _: &dyn SignatureSource) -> Judgement {
-    let refused = |reason: &str| Outcome::Refused(reason.to_owned());
-    let outcome = match requirement {
-        Requirement::InsecureAcceptAnything => Outcome::Met(None),
-        Requirement::Reject => refused("the policy rejects the image"),
-        Requirement::SignedBaseLayer { .. } => refused("no image can meet signedBaseLayer"),
-        Requirement::SignedBy { .. } | Requirement::SigstoreSigned { .. } | Requirement::BundleSigned(_) => {
-            refused("no signature was accepted")
+fn judge(
+    requirement: &Requirement,
+    image: &ImageIdentity,
+    targets: &Targets<'_>,
+    source: &Cached<'_>,
+    now: SystemTime,
+) -> Judgement {
+    let mut examiner = Examiner::new(targets, source, now);
+    let result = match requirement {
+        Requirement::InsecureAcceptAnything => Ok(None),
+        Requirement::Reject => Err("the policy rejects the image".to_owned()),
+        Requirement::SignedBaseLayer { .. } => Err("no image can meet signedBaseLayer".to_owned()),
+        Requirement::SignedBy { key_type, keys, signed_identity } => {
+            simple::judge(&mut examiner, image, *key_type, keys, signed_identity).map(Some)
         }
+        Requirement::SigstoreSigned { signers, signed_identity } => {
+            attachments::judge(&mut examiner, image, signers, signed_identity).map(Some)
+        }
+        Requirement::BundleSigned(signers) => bundles::judge(&mut examiner, signers).map(Some),
     };
-    Judgement { requirement: requirement.clone(), outcome, examined: Vec::<Examined>::new(), failures: Vec::new() }
+    let (examined, failures) = examiner.into_parts();
+    let outcome = result.map_or_else(Outcome::Refused, Outcome::Met);
+    Judgement { requirement: requirement.clone(), outcome, examined, failures }
 }

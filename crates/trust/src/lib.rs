@@ -10,6 +10,7 @@
 mod error;
 mod evaluate;
 mod identity;
+mod payload;
 mod policy;
 mod requirement;
 mod signature;
@@ -20,6 +21,7 @@ mod verdict;
 pub use error::{Error, Result};
 pub use evaluate::{EvaluationOptions, ImageToJudge, evaluate};
 pub use identity::{ImageIdentity, PathTransport, StorageImage};
+pub use payload::{PAYLOAD_LIMIT, Payload, PayloadKind};
 pub use policy::{Applicable, POLICY_LIMIT, Policy, Section};
 pub use requirement::{AttachmentSigners, BundleSigners, DataSource, KeyType, Requirement};
 pub use signature::{SIGNATURE_LIMIT, SIGSTORE_SIGNATURE_TYPE, Signature, StoredBundle};

@@ -1,5 +1,7 @@
 //! The requirements of a policy (containers-policy.json(5), "Policy Requirements"), and vmroot's own one.
 
+mod display;
+
 use std::path::PathBuf;
 
 use crate::SignedIdentity;

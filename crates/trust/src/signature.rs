@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use vmroot_model::Digest;
 
 /// The media type of a sigstore attachment that holds a signature. Attachments of other types are carried along.
-pub const SIGSTORE_SIGNATURE_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+pub const SIGSTORE_SIGNATURE_TYPE: &str = vmroot_sigstore::PAYLOAD_TYPE;
 
 /// The largest signature in bytes, as stored.
 pub const SIGNATURE_LIMIT: usize = 4 << 20;

@@ -2,7 +2,7 @@
 
 use vmroot_model::{AnyDocument, Digest, Document};
 
-use crate::{Coverage, ImageToJudge};
+use crate::{Accepted, Coverage, ImageToJudge};
 
 /// The most indexes above a manifest that are considered.
 const INDEXES_LIMIT: usize = 8;
@@ -51,9 +51,19 @@ impl<'a> Targets<'a> {
 }
 
 impl Target<'_> {
-    /// Returns whether a signed digest is one of this document, in any algorithm.
-    pub(super) fn has_digest(&self, signed: &Digest) -> bool {
-        has_digest(self.bytes, signed)
+    /// Checks that a signed digest is one of this document, in any algorithm.
+    pub(super) fn check_digest(&self, signed: &Digest) -> Result<(), String> {
+        if has_digest(self.bytes, signed) { Ok(()) } else { Err(format!("it is for another digest, {signed}")) }
+    }
+
+    /// Returns the hex digits of the SHA-256 of all bytes.
+    pub(super) fn sha256(&self) -> String {
+        Digest::of(self.bytes).hex()
+    }
+
+    /// Returns a verified signature of this document.
+    pub(super) fn accepted(&self, signer: String, reference: Option<String>) -> Accepted {
+        Accepted { verified: self.digest, coverage: self.coverage, signer, reference }
     }
 }
 

@@ -102,6 +102,14 @@ fn every_type_is_read() {
     let names: Vec<_> = policy.requirements(&docker("a:1")).requirements.iter().map(Requirement::name).collect();
     assert_eq!(names.len(), 9);
     assert_eq!(names[7..], ["vmrootBundleSigned"; 2]);
+    let texts: Vec<_> = policy.requirements(&docker("a:1")).requirements.iter().map(ToString::to_string).collect();
+    assert_eq!(texts[1], "reject");
+    assert_eq!(texts[2], "signedBy with X509Certificates in /a or /b, matchExact");
+    assert_eq!(
+        texts[6],
+        "sigstoreSigned with a certificate of h and an authority in the policy, matchRepoDigestOrExact"
+    );
+    assert_eq!(texts[7], "vmrootBundleSigned with a key in /k and a log of /t, by digest");
 }
 
 #[test]
