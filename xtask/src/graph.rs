@@ -45,7 +45,10 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ),
     ("guest-init", &["users", "guest-config"]),
     ("guest", &[]),
-    ("image-store", &["errors", "model", "output", "compress", "cache", "layer-index", "container-fs", "transport"]),
+    (
+        "image-store",
+        &["errors", "model", "output", "compress", "trust", "cache", "layer-index", "container-fs", "transport"],
+    ),
     (
         "vmroot",
         &[
@@ -54,6 +57,9 @@ pub const GRAPH: &[(&str, &[&str])] = &[
             "output",
             "compress",
             "registry",
+            "sigstore",
+            "openpgp",
+            "trust",
             "cache",
             "layer-index",
             "container-fs",

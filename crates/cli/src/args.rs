@@ -23,6 +23,7 @@ mod registries;
 mod registry;
 mod repository;
 mod resources;
+mod signing;
 mod skopeo;
 mod switches;
 mod sync;
@@ -64,6 +65,10 @@ pub(crate) use registries::RegistriesCommand;
 pub(crate) use registry::{RegistryArguments, RegistryFiles};
 pub(crate) use repository::{DeleteArguments, RemoteArgument, RepositoryArgument};
 pub(crate) use resources::ResourceArguments;
+pub(crate) use signing::{
+    AttestArguments, GenerateKeyArguments, SignArguments, SignatureForm, SigningArguments, StandaloneSignArguments,
+    StandaloneVerifyArguments, VerifySignatureArguments,
+};
 pub(crate) use skopeo::RetryArguments;
 pub(crate) use sync::{SyncArguments, SyncFrom, SyncTo};
 pub(crate) use verbs::uses_policy;
@@ -489,6 +494,44 @@ pub(crate) enum Command {
     /// Explain the policy on signatures, and check images of the cache against it
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Sign an image or list in its registry with a sigstore key, and print the digest
+    Sign {
+        /// Reference (registry.example/app:1), with or without docker://
+        #[arg(value_name = "REFERENCE")]
+        image: String,
+        #[command(flatten)]
+        options: SignArguments,
+    },
+    /// Verify that an image or list in a registry is signed by a sigstore key, and print the verified digest
+    VerifySignature {
+        /// Reference (registry.example/app:1), with or without docker://
+        #[arg(value_name = "REFERENCE")]
+        image: String,
+        #[command(flatten)]
+        options: VerifySignatureArguments,
+    },
+    /// Sign a statement about an image in its registry, and print the digest of the image
+    Attest {
+        /// Reference (registry.example/app:1), with or without docker://
+        #[arg(value_name = "REFERENCE")]
+        image: String,
+        #[command(flatten)]
+        options: AttestArguments,
+    },
+    /// Print the verified attestations about an image in a registry; --json prints their predicates
+    Attestations {
+        /// Reference (registry.example/app:1), with or without docker://
+        #[arg(value_name = "REFERENCE")]
+        image: String,
+        #[command(flatten)]
+        options: VerifySignatureArguments,
+    },
+    /// Sign a manifest in a file with an OpenPGP key
+    StandaloneSign(StandaloneSignArguments),
+    /// Verify an OpenPGP signature of a manifest in a file
+    StandaloneVerify(StandaloneVerifyArguments),
+    /// Generate a key pair for sigstore signatures
+    GenerateSigstoreKey(GenerateKeyArguments),
     /// Print a shell's completion script, which completes commands, options, images, paths in them, mounts and leases
     Completions {
         /// The shell

@@ -24,6 +24,9 @@ mod registries;
 mod remove;
 mod repository;
 mod shell;
+mod sign;
+mod signers;
+mod standalone;
 mod sync;
 mod umount;
 mod verify;
@@ -96,6 +99,17 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         Command::Logout { options } => login::logout(context, &options),
         Command::Registries(command) => registries::registries(context, command),
         Command::Policy(command) => policy::policy(context, command),
+        Command::Sign { image, options } => sign::sign(&context.with_retries(&options.retries), &image, &options),
+        Command::VerifySignature { image, options } => {
+            sign::verify(&context.with_retries(&options.retries), &image, &options)
+        }
+        Command::Attest { image, options } => sign::attest(&context.with_retries(&options.retries), &image, &options),
+        Command::Attestations { image, options } => {
+            sign::attestations(&context.with_retries(&options.retries), &image, &options)
+        }
+        Command::StandaloneSign(arguments) => standalone::sign(context, &arguments),
+        Command::StandaloneVerify(arguments) => standalone::verify(context, &arguments),
+        Command::GenerateSigstoreKey(arguments) => standalone::generate_key(context, &arguments),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { directory } => shell::man(&directory),
     }

@@ -75,6 +75,17 @@ pub(crate) fn this_platform() -> Platform {
     }
 }
 
+/// Returns the passphrase of a private key, from `COSIGN_PASSWORD`. An empty one is one, too.
+pub(crate) fn cosign_password() -> Option<Vec<u8>> {
+    use std::os::unix::ffi::OsStringExt;
+    env::var_os("COSIGN_PASSWORD").map(OsStringExt::into_vec)
+}
+
+/// Returns the directory with the keys of GnuPG: `GNUPGHOME`, or `~/.gnupg`.
+pub(crate) fn gnupg_home() -> Option<PathBuf> {
+    file_variable("GNUPGHOME").or_else(|| Some(directory_variable("HOME")?.join(".gnupg")))
+}
+
 /// Returns the address of the Docker engine, from `DOCKER_HOST`.
 pub(crate) fn docker_host() -> Option<String> {
     env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty())

@@ -12,6 +12,7 @@ mod failure;
 mod human;
 mod init;
 mod interruptible;
+mod keys;
 mod log;
 mod manual;
 mod mounts;

@@ -14,6 +14,7 @@ mod login;
 mod registries;
 mod short_names;
 mod signature_storage;
+mod signing_parameters;
 mod text_file;
 mod tls_details;
 
@@ -29,4 +30,5 @@ pub use login::{StoredIn, check_key};
 pub use registries::{Alias, Endpoint, Mirror, MirrorUse, Registries, Registry, Resolution, ShortNameMode};
 pub use short_names::{NameOrigin, ResolvedName, is_short};
 pub use signature_storage::SignatureStorage;
+pub use signing_parameters::SigningParameters;
 pub use tls_details::read_tls_details;

@@ -10,7 +10,7 @@ use std::path::Path;
 use pgp::ser::Serialize;
 use pgp::types::KeyDetails;
 
-use crate::{Error, KEYRING_LIMIT, Result};
+use crate::{Error, KEYRING_LIMIT, Keyring, Result};
 
 use private_key::PrivateKey;
 
@@ -55,6 +55,14 @@ impl GnupgHome {
             }
         }
         Ok(Self::from_parts(&ring, &files))
+    }
+
+    /// Returns the certificates, to verify messages with.
+    ///
+    /// # Errors
+    /// Those of [`Keyring::read`].
+    pub fn keyring(&self) -> Result<Keyring> {
+        Keyring::read(&self.certificates)
     }
 
     /// Reads the contents of `pubring.kbx` or `pubring.gpg`, and of the files of `private-keys-v1.d`. Files that are

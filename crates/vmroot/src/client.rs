@@ -15,6 +15,8 @@ mod pull;
 #[cfg(feature = "registry")]
 mod registry;
 mod repair;
+#[cfg(feature = "registry")]
+mod sign;
 mod store;
 #[cfg(feature = "registry")]
 mod sync;
@@ -39,6 +41,8 @@ pub use self::pull::PullOptions;
 #[cfg(feature = "registry")]
 pub use self::registry::{ImageInstance, is_tag_list_refused};
 pub use self::repair::RepairOptions;
+#[cfg(feature = "registry")]
+pub use self::sign::{Attestation, SignatureForms};
 #[cfg(feature = "registry")]
 pub use self::sync::{SyncDestination, SyncItem, SyncOptions, SyncSource, SyncTargets};
 pub use self::transports::TransportOptions;

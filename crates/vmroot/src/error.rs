@@ -40,6 +40,10 @@ enum Inner {
     Copy(vmroot_copy::Error),
     #[error(transparent)]
     Trust(vmroot_trust::Error),
+    #[error(transparent)]
+    Sigstore(vmroot_sigstore::Error),
+    #[error(transparent)]
+    OpenPgp(vmroot_openpgp::Error),
     #[cfg(feature = "registry")]
     #[error(transparent)]
     Registry(vmroot_registry::Error),
@@ -110,6 +114,8 @@ from! {
     Source(vmroot_transport::Error),
     Copy(vmroot_copy::Error),
     Trust(vmroot_trust::Error),
+    Sigstore(vmroot_sigstore::Error),
+    OpenPgp(vmroot_openpgp::Error),
     #[cfg(feature = "registry")]
     Registry(vmroot_registry::Error),
     #[cfg(feature = "registry")]
@@ -149,6 +155,8 @@ impl Error {
             Inner::Source(error) => error.kind(),
             Inner::Copy(error) => error.kind(),
             Inner::Trust(error) => error.kind(),
+            Inner::Sigstore(error) => error.kind(),
+            Inner::OpenPgp(error) => error.kind(),
             #[cfg(feature = "registry")]
             Inner::Registry(error) => error.kind(),
             #[cfg(feature = "registry")]

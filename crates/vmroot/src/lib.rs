@@ -55,17 +55,18 @@ mod prebaked;
 mod progress;
 mod remote;
 mod runtime;
+pub mod signing;
 mod top;
 mod validate;
 
+#[cfg(feature = "registry")]
+pub use client::{
+    Attestation, ImageInstance, RegistryConfiguration, SignatureForms, SyncDestination, SyncItem, SyncOptions,
+    SyncSource, SyncTargets, is_tag_list_refused,
+};
 pub use client::{
     Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PolicyReport, PullOptions, RepairOptions,
     TransportOptions, Why,
-};
-#[cfg(feature = "registry")]
-pub use client::{
-    ImageInstance, RegistryConfiguration, SyncDestination, SyncItem, SyncOptions, SyncSource, SyncTargets,
-    is_tag_list_refused,
 };
 pub use error::{Error, Result};
 pub use name::is_id;
@@ -193,6 +194,9 @@ pub use vmroot_layer_index as layer_index;
 /// Names, digests, platforms and documents of images.
 #[doc(inline)]
 pub use vmroot_model as model;
+/// Verifies and makes OpenPGP signed messages.
+#[doc(inline)]
+pub use vmroot_openpgp as openpgp;
 /// Output files that appear only when they are complete, progress, and omissions.
 #[doc(inline)]
 pub use vmroot_output as output;
@@ -200,6 +204,9 @@ pub use vmroot_output as output;
 #[cfg(feature = "registry")]
 #[doc(inline)]
 pub use vmroot_registry as registry;
+/// Verifies and makes sigstore signatures.
+#[doc(inline)]
+pub use vmroot_sigstore as sigstore;
 /// Reads images from registries, archives, layouts and directories.
 #[doc(inline)]
 pub use vmroot_transport as transport;

@@ -8,7 +8,8 @@ use vmroot::Platform;
 
 use super::platform::parse_platform;
 use super::quantity::parse_duration;
-use super::skopeo::SigningArguments;
+use super::signing::SigningArguments;
+use super::skopeo::EncryptionArguments;
 use super::switches::parse_bool;
 
 /// The options of `copy`.
@@ -78,6 +79,8 @@ pub(crate) struct TransferArguments {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) signing: SigningArguments,
+    #[command(flatten)]
+    encryption: EncryptionArguments,
 }
 
 /// Parses the number of blobs at once. As in skopeo, 0 stands for the default.

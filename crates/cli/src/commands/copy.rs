@@ -90,6 +90,7 @@ pub(crate) fn copy_options(
     options.retry_delay = transfer.retry_delay.filter(|delay| !delay.is_zero());
     options.limits = context.limits();
     options.cancel = context.cancel();
+    super::signers::add(context, &transfer.signing, &mut options)?;
     Ok(options)
 }
 

@@ -6,7 +6,9 @@ use clap_mangen::roff::{Roff, bold, roman};
 use super::name;
 
 /// Commands whose pages a reader of the first one's may want.
-const RELATED: [(&str, &[&str]); 34] = [
+const RELATED: [(&str, &[&str]); 41] = [
+    ("attest", &["attestations", "sign"]),
+    ("attestations", &["attest", "verify-signature"]),
     ("boot", &["export", "mount", "virtiofs"]),
     ("cat", &["ls", "resolve", "stat"]),
     ("commit", &["diff", "history", "mount", "save"]),
@@ -18,6 +20,7 @@ const RELATED: [(&str, &[&str]); 34] = [
     ("digest", &["inspect", "instances"]),
     ("export", &["boot", "commit", "mount", "virtiofs"]),
     ("gc", &["df", "lease", "rm", "verify"]),
+    ("generate-sigstore-key", &["sign"]),
     ("history", &["diff", "inspect", "why"]),
     ("images", &["df", "inspect", "pull", "rm"]),
     ("inspect", &["config", "history", "images"]),
@@ -34,12 +37,16 @@ const RELATED: [(&str, &[&str]); 34] = [
     ("pull", &["boot", "export", "images", "login", "mount"]),
     ("rm", &["gc", "images"]),
     ("save", &["copy", "load"]),
+    ("sign", &["attest", "generate-sigstore-key", "verify-signature"]),
+    ("standalone-sign", &["standalone-verify"]),
+    ("standalone-verify", &["standalone-sign"]),
     ("sync", &["copy", "list-tags"]),
     ("tag", &["copy", "delete", "images", "untag"]),
     ("tags", &["inspect", "list-tags", "repos"]),
     ("umount", &["mount", "mounts"]),
     ("untag", &["images", "rm", "tag"]),
     ("verify", &["gc", "pull"]),
+    ("verify-signature", &["policy", "sign"]),
     ("virtiofs", &["boot", "mount"]),
 ];
 

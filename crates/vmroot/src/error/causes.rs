@@ -54,6 +54,8 @@ fn of_this_crate(inner: &Inner) -> Option<Cause<'_>> {
         Inner::Source(error) => error,
         Inner::Copy(error) => error,
         Inner::Trust(error) => error,
+        Inner::Sigstore(error) => error,
+        Inner::OpenPgp(error) => error,
         #[cfg(feature = "registry")]
         Inner::Registry(error) => error,
         #[cfg(feature = "registry")]
