@@ -20,7 +20,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("users", &[]),
     ("compress", &["errors"]),
     ("registry", &["errors", "model", "sys", "output"]),
-    ("sigstore", &[]),
+    ("sigstore", &["errors"]),
     ("cache", &["errors", "model", "output"]),
     ("layer-index", &["errors", "model", "sys", "output"]),
     ("container-fs", &["errors", "model", "users", "layer-index"]),
