@@ -65,7 +65,7 @@ impl Hash {
 /// A public key.
 #[derive(Clone)]
 pub struct PublicKey {
-    inner: Inner,
+    inner: Box<Inner>,
     spki: Vec<u8>,
 }
 
@@ -116,7 +116,7 @@ impl PublicKey {
             }
             other => return Err(Error::Key(format!("its algorithm {other} is not supported"))),
         };
-        Ok(Self { inner, spki: spki.to_vec() })
+        Ok(Self { inner: Box::new(inner), spki: spki.to_vec() })
     }
 
     fn from_pkcs1(der: &[u8]) -> Result<Self> {
@@ -149,7 +149,7 @@ impl PublicKey {
 
     /// Returns the algorithm.
     pub fn kind(&self) -> KeyKind {
-        match self.inner {
+        match *self.inner {
             Inner::P256(_) => KeyKind::P256,
             Inner::P384(_) => KeyKind::P384,
             Inner::P521(_) => KeyKind::P521,
@@ -163,7 +163,7 @@ impl PublicKey {
     /// ECDSA and RSA (PKCS #1 v1.5) use SHA-256 whatever the size of the key, and Ed25519 is pure (RFC 8032). A
     /// signature of ECDSA is DER.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        match &self.inner {
+        match &*self.inner {
             Inner::Ed25519(key) => verify_ed25519(key, message, signature),
             _ => self.verify_prehash(Hash::Sha256, &Hash::Sha256.of(message), signature),
         }
@@ -176,7 +176,7 @@ impl PublicKey {
         if self.verify(message, signature) {
             return true;
         }
-        match &self.inner {
+        match &*self.inner {
             Inner::P384(_) => self.verify_hashed(Hash::Sha384, message, signature),
             Inner::P521(_) => self.verify_hashed(Hash::Sha512, message, signature),
             Inner::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature).is_ok_and(|signature| {
@@ -188,7 +188,7 @@ impl PublicKey {
 
     /// Returns whether `signature` is one of `message` with this hash. Ed25519 ignores the hash.
     pub(crate) fn verify_hashed(&self, hash: Hash, message: &[u8], signature: &[u8]) -> bool {
-        match &self.inner {
+        match &*self.inner {
             Inner::Ed25519(key) => verify_ed25519(key, message, signature),
             _ => self.verify_prehash(hash, &hash.of(message), signature),
         }
@@ -196,7 +196,7 @@ impl PublicKey {
 
     /// Returns whether `signature` is one of the message with this digest. Ed25519 needs the message.
     pub(crate) fn verify_prehash(&self, hash: Hash, digest: &[u8], signature: &[u8]) -> bool {
-        match &self.inner {
+        match &*self.inner {
             Inner::P256(key) => p256::ecdsa::Signature::from_der(signature)
                 .is_ok_and(|signature| key.verify_prehash(&padded(digest, 32), &signature).is_ok()),
             Inner::P384(key) => p384::ecdsa::Signature::from_der(signature)

@@ -3,6 +3,7 @@
 mod attachments;
 mod authority;
 mod bundles;
+mod cosign;
 mod keys;
 mod mutations;
 mod openssl;
