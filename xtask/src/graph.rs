@@ -20,7 +20,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("users", &[]),
     ("compress", &["errors"]),
     ("registry", &["errors", "model", "sys", "output"]),
-    ("sigstore", &[]),
+    ("sigstore", &["errors"]),
     ("openpgp", &["errors"]),
     ("trust", &["errors", "model", "sigstore", "openpgp"]),
     ("cache", &["errors", "model", "output"]),
