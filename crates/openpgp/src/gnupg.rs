@@ -37,10 +37,10 @@ impl GnupgHome {
     /// - [`Error::TooLarge`] for more than [`KEYRING_LIMIT`] bytes of certificates, or more than
     ///   [`PRIVATE_KEYS_LIMIT`] files.
     pub fn read(directory: &Path) -> Result<Self> {
-        let keybox = read_if_exists(&directory.join("pubring.kbx"), KEYRING_LIMIT)?;
+        let keybox = read_if_exists(&directory.join("pubring.kbx"), "KEYRING_LIMIT", KEYRING_LIMIT)?;
         let ring = match keybox {
             Some(ring) => ring,
-            None => read_if_exists(&directory.join("pubring.gpg"), KEYRING_LIMIT)?.unwrap_or_default(),
+            None => read_if_exists(&directory.join("pubring.gpg"), "KEYRING_LIMIT", KEYRING_LIMIT)?.unwrap_or_default(),
         };
         let mut files = Vec::new();
         let private = directory.join("private-keys-v1.d");
@@ -51,7 +51,7 @@ impl GnupgHome {
                 if files.len() == PRIVATE_KEYS_LIMIT {
                     return Err(too_large("private-keys-v1.d", "PRIVATE_KEYS_LIMIT", PRIVATE_KEYS_LIMIT, "keys"));
                 }
-                files.extend(read_if_exists(&path, PRIVATE_KEY_LIMIT)?);
+                files.extend(read_if_exists(&path, "PRIVATE_KEY_LIMIT", PRIVATE_KEY_LIMIT)?);
             }
         }
         Ok(Self::from_parts(&ring, &files))
@@ -88,7 +88,7 @@ fn contains_number(parameters: &[u8], number: &[u8]) -> bool {
     number.len() >= 32 && parameters.windows(number.len()).any(|window| window == number)
 }
 
-fn read_if_exists(path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
+fn read_if_exists(path: &Path, name: &'static str, limit: usize) -> Result<Option<Vec<u8>>> {
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -97,7 +97,7 @@ fn read_if_exists(path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(|error| cannot_read(path, &error))?;
     if bytes.len() > limit {
-        return Err(too_large("a file with keys", "KEYRING_LIMIT", limit, "bytes"));
+        return Err(too_large("a file with keys", name, limit, "bytes"));
     }
     Ok(Some(bytes))
 }

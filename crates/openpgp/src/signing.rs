@@ -12,7 +12,7 @@ use pgp::packet::{
     SubpacketData,
 };
 use pgp::ser::Serialize;
-use pgp::types::{KeyDetails, KeyVersion, Password, PlainSecretParams, SecretParams, SigningKey as _, Timestamp};
+use pgp::types::{KeyDetails, KeyVersion, Password, PlainSecretParams, SecretParams, Timestamp};
 
 use crate::certificate::{Certificate, KeyPosition, Now, certificates, is_strong_hash};
 use crate::packet::{LITERAL, ONE_PASS, SIGNATURE, write};
