@@ -59,7 +59,7 @@ pub use progress::{BlobProgress, BlobStage, NoProgress, Progress, VerifyProgress
 pub use pull::{PullPolicy, PullRequest};
 pub use record::{LayerRecord, Record};
 pub use save::{SaveFormat, SaveOptions};
-pub use signatures::{Judged, JudgedSignature};
+pub use signatures::{Judged, JudgedDocuments, JudgedSignature};
 pub use space::{ImageSpace, LayerSpace, RootSpace, SpaceUsage};
 pub use store::{Store, StoreOptions};
 pub use stored_destination::StoredDestination;

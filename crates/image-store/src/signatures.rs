@@ -122,6 +122,39 @@ fn document(seen: &SeenSignatures) -> SignatureDocument {
     }
 }
 
+/// The documents by which a policy judges an image.
+#[derive(Debug, Clone)]
+pub struct JudgedDocuments {
+    manifest: Vec<u8>,
+    digest: Digest,
+    indexes: Vec<(Digest, Vec<u8>)>,
+}
+
+impl JudgedDocuments {
+    /// Returns the documents for a policy.
+    pub fn as_judged(&self) -> JudgedImage<'_> {
+        JudgedImage { manifest: &self.manifest, digest: self.digest, indexes: &self.indexes }
+    }
+}
+
+impl ChosenImage {
+    /// Returns the documents by which a policy judges the image: its manifest, and the indexes above it.
+    ///
+    /// The signatures of an image whose layers are stored in another form are those of its original manifest.
+    pub fn judged_documents(&self, source: &dyn ImageSource) -> JudgedDocuments {
+        if let Some(raw) = source.original_manifest() {
+            return JudgedDocuments { digest: Digest::of(&raw.bytes), manifest: raw.bytes, indexes: Vec::new() };
+        }
+        let top = match &*self.top {
+            Document::Index(index) => Some((*index.digest(), index.raw().to_vec())),
+            Document::Manifest(_) => None,
+        };
+        let indexes = self.indexes.iter().rev().map(|index| (*index.digest(), index.raw().to_vec()));
+        let indexes = indexes.chain(top).collect();
+        JudgedDocuments { manifest: self.manifest.raw().to_vec(), digest: *self.manifest.digest(), indexes }
+    }
+}
+
 impl Store {
     fn read_signatures(&self, record: &Record) -> Option<SignatureDocument> {
         let bytes = self.read_document(record.signatures.as_ref()?, DOCUMENT_LIMIT)?;
@@ -161,6 +194,9 @@ impl Store {
         identity: Option<&ImageIdentity>,
         admission: &Admission,
     ) -> Result<Option<Admitted>> {
+        if admission.accepts_everything() {
+            return Ok(None);
+        }
         let identity = match identity {
             Some(identity) => identity.clone(),
             None => image.identity()?,
@@ -187,27 +223,16 @@ impl Store {
         source: &dyn ImageSource,
         chosen: &ChosenImage,
     ) -> Result<KeptSignatures> {
-        let Some(admission) = admission else { return Ok(KeptSignatures::default()) };
+        let Some(admission) = admission.filter(|it| !it.accepts_everything()) else {
+            return Ok(KeptSignatures::default());
+        };
         let of_source = |error| Error::of_source(source.name(), error);
         let identity = source.identity().map_err(of_source)?;
         if admission.accepts_unseen(&identity) {
             return Ok(KeptSignatures::default());
         }
-        let top = match &*chosen.top {
-            Document::Index(index) => Some((*index.digest(), index.raw().to_vec())),
-            Document::Manifest(_) => None,
-        };
-        let indexes = chosen.indexes.iter().rev().map(|index| (*index.digest(), index.raw().to_vec()));
-        let indexes: Vec<_> = indexes.chain(top).collect();
-        // The signatures of an image whose layers are stored in another form are those of its original manifest.
-        let original = source.original_manifest().map(|raw| raw.bytes);
-        let manifest = original.as_deref().unwrap_or_else(|| chosen.manifest.raw());
-        let digest = match &original {
-            Some(bytes) => Digest::of(bytes),
-            None => *chosen.manifest.digest(),
-        };
-        let judged = JudgedImage { manifest, digest, indexes: if original.is_some() { &[] } else { &indexes } };
-        let admitted = admission.check_as(&identity, source, &judged).map_err(of_source)?;
+        let documents = chosen.judged_documents(source);
+        let admitted = admission.check_as(&identity, source, &documents.as_judged()).map_err(of_source)?;
         Ok(KeptSignatures::of_admitted(&admitted))
     }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use vmroot_model::{Descriptor, Digest, MANIFEST_LIMIT};
-use vmroot_transport::{BlobBody, Error, ImageName, ImageSource, RawManifest, Result};
+use vmroot_transport::{BlobBody, Error, ImageName, ImageSource, RawManifest, Result, identity_of_origin};
 use vmroot_trust::{ImageIdentity, Signature, StoredBundle};
 
 use crate::shared::FoundBlob;
@@ -76,12 +76,11 @@ impl ImageSource for StoredSource {
     /// Returns the identity of the image's origin: the registry, or the file or directory that it was loaded from.
     fn identity(&self) -> Result<ImageIdentity> {
         match (&self.record().loaded_from, &self.record().reference) {
-            (Some(origin), _) => ImageName::parse(origin)?.policy_identity(),
+            // Only `default` applies to an image without an origin.
+            _ if self.record().is_made_here() => Ok(ImageIdentity::tarball()),
+            (Some(origin), _) => identity_of_origin(origin),
             (None, Some(reference)) => ImageName::Docker(reference.clone()).policy_identity(),
-            (None, None) => {
-                let reason = "an image without a name and an origin has no name in policies".to_owned();
-                Err(Error::InvalidName { name: self.name(), reason })
-            }
+            (None, None) => Ok(ImageIdentity::tarball()),
         }
     }
 

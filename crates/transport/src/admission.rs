@@ -68,6 +68,11 @@ pub struct Admitted {
 }
 
 impl Admission {
+    /// Returns whether every image is accepted, so that not even its name matters.
+    pub fn accepts_everything(&self) -> bool {
+        !self.require_signed && self.policy.accepts_everything()
+    }
+
     /// Returns whether the policy accepts each image with this name, whatever its manifest and its signatures are. Nothing
     /// needs to be read for it then.
     pub fn accepts_unseen(&self, identity: &ImageIdentity) -> bool {

@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 
 use vmroot_model::Reference;
-use vmroot_trust::{ImageIdentity, PathTransport};
+use vmroot_trust::{ImageIdentity, PathTransport, StorageImage};
 
-use crate::name::DaemonName;
+use crate::name::{DaemonName, StorageName};
 use crate::{Error, Format, ImageName, ImageSelector, Result};
 
 impl ImageName {
@@ -35,6 +35,35 @@ impl ImageName {
             }
         }
     }
+}
+
+/// Returns the identity of an image by the name that its source had when it was loaded into a cache.
+///
+/// Of a name that is not a valid [`ImageName`], such as one with a layout's odd name of an image, the transport and the
+/// path count.
+///
+/// # Errors
+/// A policy has no name for it.
+pub fn identity_of_origin(origin: &str) -> Result<ImageIdentity> {
+    let (transport, details) = origin.split_once(':').unwrap_or((origin, ""));
+    let path = details.split(':').next().unwrap_or_default();
+    match (ImageName::parse(origin), transport) {
+        (Ok(ImageName::Storage(name)), _) => Ok(of_storage(&name)),
+        (Ok(name), _) => name.policy_identity(),
+        (Err(_), "oci") => of_path(PathTransport::Oci, path.as_ref()),
+        (Err(_), "oci-archive") => of_path(PathTransport::OciArchive, path.as_ref()),
+        (Err(_), "docker-archive") => Ok(ImageIdentity::docker_archive(None)),
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Returns the identity of an image of containers-storage, by its name alone. The default driver is the usual one.
+fn of_storage(name: &StorageName) -> ImageIdentity {
+    let store = name.store.as_ref();
+    let driver = store.and_then(|store| store.driver.as_deref()).unwrap_or("overlay");
+    let root = store.and_then(|store| store.root.as_deref()).unwrap_or(Path::new("/var/lib/containers/storage"));
+    let id = name.id.as_deref();
+    ImageIdentity::containers_storage(StorageImage { driver, root, reference: name.reference.as_ref(), id })
 }
 
 /// Returns the identity of an image in a registry. Without a tag and a digest, the tag is `latest`.
@@ -87,6 +116,10 @@ mod tests {
         assert_eq!(identity("docker-archive:a.tar:busybox"), "docker-archive:");
         assert_eq!(identity("docker-daemon:busybox:1"), "docker-daemon:docker.io/library/busybox:1");
         assert_eq!(identity("tarball:-"), "tarball:");
+        let stored = identity_of_origin("containers-storage:[vfs@/s]x:1").unwrap();
+        assert_eq!(stored.to_string(), "containers-storage:[vfs@/s]docker.io/library/x:1");
+        let odd = identity_of_origin(&format!("oci:{link}:a name of its own")).unwrap();
+        assert_eq!(odd.to_string(), format!("oci:{path}"));
         for name in ["vmroot:x", "containers-storage:x", "docker://x@@unknown-digest@@", "dir:/"] {
             ImageName::parse(name).unwrap().policy_identity().unwrap_err();
         }

@@ -57,6 +57,7 @@ pub use docker_archive::{LEGACY_VERSION, LegacyLayer, describe_legacy_layers};
 pub use docker_daemon::{DaemonOptions, open_daemon, open_daemon_destination};
 pub use error::{Error, Result};
 pub use foreign::ForeignLayers;
+pub use identity::identity_of_origin;
 pub use name::{DaemonName, ImageName, StorageName, StoreLocation, TarballName};
 pub use open_destination::{DestinationOptions, delete_image, open_destination};
 #[cfg(feature = "registry")]

@@ -140,6 +140,18 @@ impl Policy {
         Self { overlay: Some(Box::new(overlay)), ..self }
     }
 
+    /// Returns whether the policy accepts every image, whatever its name is.
+    pub fn accepts_everything(&self) -> bool {
+        let is_open = |requirements: &Vec<Requirement>| {
+            requirements.iter().all(|requirement| *requirement == Requirement::InsecureAcceptAnything)
+        };
+        self.default.as_ref().is_some_and(is_open)
+            && self.transports.values().flat_map(BTreeMap::values).all(is_open)
+            && self.overlay.as_deref().is_none_or(|overlay| {
+                overlay.default.iter().all(is_open) && overlay.transports.values().flat_map(BTreeMap::values).all(is_open)
+            })
+    }
+
     /// Returns the file that the policy was read from.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()

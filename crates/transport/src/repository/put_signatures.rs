@@ -115,7 +115,9 @@ impl RegistryDestination {
     /// The registry cannot be written.
     pub fn put_bundle(&self, subject: &Descriptor, bundle: &[u8], predicate_type: &str) -> Result<Digest> {
         const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
-        let empty = Descriptor::of(MediaType::OCI_EMPTY, b"{}");
+        let mut empty = Descriptor::of(MediaType::OCI_EMPTY, b"{}");
+        // As cosign writes it.
+        empty.artifact_type = Some(MediaType::new(BUNDLE));
         let layer = Descriptor::of(MediaType::new(BUNDLE), bundle);
         self.put_small(&layer, BlobRole::Layer, bundle)?;
         self.put_small(&empty, BlobRole::Config, b"{}")?;

@@ -1,8 +1,8 @@
 //! Policies on signatures: the images of the cache, and explanations.
 
 use vmroot_image_store::{Fallback, Image, choose};
-use vmroot_model::{Digest, Document, Platform, Reference};
-use vmroot_transport::{Admission, ImageName, ImageSource, JudgedImage};
+use vmroot_model::{Platform, Reference};
+use vmroot_transport::{Admission, ImageName, ImageSource};
 use vmroot_trust::{ImageIdentity, Policy, Requirement, Section, Verdict};
 
 use super::Client;
@@ -41,7 +41,7 @@ impl Client {
     /// pulled or loaded. An image that a commit made here has no origin, and is accepted.
     pub(super) fn admit_cached(&self, image: &Image) -> Result<()> {
         let Some(admission) = &self.policy else { return Ok(()) };
-        if image.record().is_made_here() {
+        if image.record().is_made_here() || admission.accepts_everything() {
             return Ok(());
         }
         let source = self.store.source(image);
@@ -112,12 +112,5 @@ fn judge(
     fallback: Fallback,
 ) -> Result<Verdict> {
     let chosen = choose(source, platform, fallback)?;
-    let top = match &*chosen.top {
-        Document::Index(index) => Some((*index.digest(), index.raw().to_vec())),
-        Document::Manifest(_) => None,
-    };
-    let indexes = chosen.indexes.iter().rev().map(|index| (*index.digest(), index.raw().to_vec()));
-    let indexes: Vec<(Digest, Vec<u8>)> = indexes.chain(top).collect();
-    let (manifest, digest) = (chosen.manifest.raw(), *chosen.manifest.digest());
-    Ok(admission.judge(identity, source, &JudgedImage { manifest, digest, indexes: &indexes }).0)
+    Ok(admission.judge(identity, source, &chosen.judged_documents(source).as_judged()).0)
 }
