@@ -116,12 +116,21 @@ impl Machine {
 
 /// Makes a minimal Debian in a directory, of the host's release, with further packages (`a,b,c`).
 pub fn bootstrap(root: &Path, packages: &str) -> Result<()> {
+    process::run(mmdebstrap(packages)?.arg(codename()?).arg(root).args(sources_of_apt()?))
+}
+
+/// Makes a minimal Debian in a directory, of another release, from Debian's own mirror.
+pub fn bootstrap_of(release: &str, root: &Path, packages: &str) -> Result<()> {
+    process::run(mmdebstrap(packages)?.arg(release).arg(root))
+}
+
+fn mmdebstrap(packages: &str) -> Result<Command> {
     let mut mmdebstrap = Command::new("mmdebstrap");
     mmdebstrap.args(["--variant=minbase", "--quiet", &format!("--include={packages}")]);
     for setting in settings_of_apt()? {
         mmdebstrap.arg(format!("--aptopt={setting}"));
     }
-    process::run(mmdebstrap.arg(codename()?).arg(root).args(sources_of_apt()?))
+    Ok(mmdebstrap)
 }
 
 /// Returns the Debian release of the host.

@@ -8,6 +8,7 @@ mod fresh;
 mod fuzz;
 mod graph;
 mod init;
+mod newer;
 mod pages;
 mod process;
 mod release;

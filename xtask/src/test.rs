@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 use anyhow::Result;
 use clap::Args;
 use vmroot_testkit::guest::GUESTS;
+use vmroot_testkit::newer::NEWER;
 use vmroot_testkit::skip::{NO_SKIP, SKIP_LIST};
 
 use crate::{
-    check, guest, process,
+    check, guest, newer, process,
     setup::{self, Purpose},
     workspace,
 };
@@ -26,6 +27,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     setup::prepare(Purpose::Test);
     guest::prepare();
+    newer::prepare();
     check::run()?;
     process::run(workspace::cargo().env("RUSTDOCFLAGS", "-D warnings").args([
         "doc",
@@ -44,7 +46,7 @@ pub fn run(options: &Options) -> Result<()> {
 fn tests(options: &Options, skips: &Path) -> Result<()> {
     let cargo = |arguments: &[&str]| {
         let mut cargo = workspace::cargo();
-        cargo.args(arguments).env(SKIP_LIST, skips).env(GUESTS, guest::directory());
+        cargo.args(arguments).env(SKIP_LIST, skips).env(GUESTS, guest::directory()).env(NEWER, newer::directory());
         if options.no_skips {
             cargo.env(NO_SKIP, "1");
         }

@@ -16,12 +16,14 @@ mod limits;
 mod login;
 mod mount;
 mod platform;
+mod policy;
 mod progress;
 mod quantity;
 mod registries;
 mod registry;
 mod repository;
 mod resources;
+mod signing;
 mod skopeo;
 mod switches;
 mod sync;
@@ -58,14 +60,19 @@ pub(crate) use limits::LimitArguments;
 pub(crate) use login::{LoginArguments, LogoutArguments};
 pub(crate) use mount::{Driver, MountArguments, UmountArguments};
 pub(crate) use platform::{PlatformArguments, Pull, PullArguments};
+pub(crate) use policy::{PolicyArguments, PolicyCommand};
 pub(crate) use progress::ProgressMode;
 pub(crate) use registries::RegistriesCommand;
 pub(crate) use registry::{RegistryArguments, RegistryFiles};
 pub(crate) use repository::{DeleteArguments, RemoteArgument, RepositoryArgument};
 pub(crate) use resources::ResourceArguments;
-pub(crate) use skopeo::{NO_POLICY, RetryArguments};
+pub(crate) use signing::{
+    AttestArguments, GenerateKeyArguments, SignArguments, SignatureForm, SigningArguments, StandaloneSignArguments,
+    StandaloneVerifyArguments, VerifySignatureArguments,
+};
+pub(crate) use skopeo::RetryArguments;
 pub(crate) use sync::{SyncArguments, SyncFrom, SyncTo};
-pub(crate) use verbs::fetches_images;
+pub(crate) use verbs::{fetches_images, uses_policy};
 pub(crate) use verify::VerifyArguments;
 pub(crate) use verity::{Salt, TreeArguments, VerityCommand};
 pub(crate) use virtiofs::VirtiofsArguments;
@@ -184,6 +191,8 @@ pub(crate) struct Global {
     #[command(flatten)]
     pub(crate) registry: RegistryArguments,
     #[command(flatten)]
+    pub(crate) policy: PolicyArguments,
+    #[command(flatten)]
     pub(crate) limits: LimitArguments,
     #[command(flatten)]
     pub(crate) resources: ResourceArguments,
@@ -195,9 +204,6 @@ impl Global {
     /// # Errors
     /// The text says which option cannot be used.
     pub(crate) fn with_skopeo(mut self) -> Result<Self, String> {
-        if self.registry.policy.require_signed {
-            return Err(format!("--require-signed: {NO_POLICY}"));
-        }
         if let Some(platform) = self.platform.overrides.platform()? {
             // clap does not compare options before a command with those after it.
             if self.platform.platform.is_some() || self.platform.arch.is_some() {
@@ -519,6 +525,47 @@ pub(crate) enum Command {
     /// Explain the configuration of registries
     #[command(subcommand)]
     Registries(RegistriesCommand),
+    /// Explain the policy on signatures, and check images of the cache against it
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Sign an image or list in its registry with a sigstore key, and print the digest
+    Sign {
+        /// Reference (registry.example/app:1), with or without docker://
+        #[arg(value_name = "REFERENCE")]
+        image: String,
+        #[command(flatten)]
+        options: SignArguments,
+    },
+    /// Verify that an image or list in a registry is signed by a sigstore key, and print the verified digest
+    VerifySignature {
+        /// Reference (registry.example/app:1), with or without docker://
+        #[arg(value_name = "REFERENCE")]
+        image: String,
+        #[command(flatten)]
+        options: VerifySignatureArguments,
+    },
+    /// Sign a statement about an image in its registry, and print the digest of the image
+    Attest {
+        /// Reference (registry.example/app:1), with or without docker://
+        #[arg(value_name = "REFERENCE")]
+        image: String,
+        #[command(flatten)]
+        options: AttestArguments,
+    },
+    /// Print the verified attestations about an image in a registry; --json prints their predicates
+    Attestations {
+        /// Reference (registry.example/app:1), with or without docker://
+        #[arg(value_name = "REFERENCE")]
+        image: String,
+        #[command(flatten)]
+        options: VerifySignatureArguments,
+    },
+    /// Sign a manifest in a file with an OpenPGP key
+    StandaloneSign(StandaloneSignArguments),
+    /// Verify an OpenPGP signature of a manifest in a file
+    StandaloneVerify(StandaloneVerifyArguments),
+    /// Generate a key pair for sigstore signatures
+    GenerateSigstoreKey(GenerateKeyArguments),
     /// Print a shell's completion script, which completes commands, options, images, paths in them, mounts and leases
     Completions {
         /// The shell

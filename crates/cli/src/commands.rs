@@ -18,11 +18,15 @@ mod lease;
 mod login;
 pub(crate) mod mount;
 mod mounts;
+mod policy;
 mod pull;
 mod registries;
 mod remove;
 mod repository;
 mod shell;
+mod sign;
+mod signers;
+mod standalone;
 mod sync;
 mod umount;
 mod verify;
@@ -39,7 +43,7 @@ use crate::{output, signals};
 
 /// Runs a command. `name` is its name on the command line.
 pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Result<()> {
-    let context = &context.with_purpose(&purpose(name, &command));
+    let context = &context.with_purpose(&purpose(name, &command)).with_policy_of(name)?;
     let context = &match creates_cache(context, &command) {
         true => context.clone(),
         false => context.without_new_cache(),
@@ -104,6 +108,18 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         Command::Login { options } => login::login(context, &options),
         Command::Logout { options } => login::logout(context, &options),
         Command::Registries(command) => registries::registries(context, command),
+        Command::Policy(command) => policy::policy(context, command),
+        Command::Sign { image, options } => sign::sign(&context.with_retries(&options.retries), &image, &options),
+        Command::VerifySignature { image, options } => {
+            sign::verify(&context.with_retries(&options.retries), &image, &options)
+        }
+        Command::Attest { image, options } => sign::attest(&context.with_retries(&options.retries), &image, &options),
+        Command::Attestations { image, options } => {
+            sign::attestations(&context.with_retries(&options.retries), &image, &options)
+        }
+        Command::StandaloneSign(arguments) => standalone::sign(context, &arguments),
+        Command::StandaloneVerify(arguments) => standalone::verify(context, &arguments),
+        Command::GenerateSigstoreKey(arguments) => standalone::generate_key(context, &arguments),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { directory } => shell::man(&directory),
     }
@@ -145,7 +161,7 @@ fn creates_cache(context: &Context, command: &Command) -> bool {
 /// Returns the names of images on the command line of a command.
 pub(crate) fn image_names(command: &Command) -> Vec<String> {
     match command {
-        Command::Pull { references: names }
+        Command::Pull { references: names, .. }
         | Command::Save { images: names, .. }
         | Command::Rm { images: names, .. } => names.clone(),
         Command::Df { images, .. } => images.clone(),

@@ -13,7 +13,7 @@ use vmroot::{
     TopFiles, is_id,
 };
 
-use crate::args::{Global, Pull, RegistryArguments, RetryArguments};
+use crate::args::{Global, Pull, RegistryArguments, RetryArguments, uses_policy};
 use crate::display::Action;
 use crate::exit::Advised;
 use crate::paths::check_access;
@@ -21,7 +21,7 @@ use crate::progress::{Requests, StoreProgress};
 use crate::registry_access::RegistryAccess;
 use crate::short_names::ChosenName;
 use crate::transports::Transports;
-use crate::{environment, output, signals};
+use crate::{environment, output, policy, signals};
 
 /// The hint for a directory without a cache.
 pub(crate) const NO_CACHE: &str =
@@ -127,6 +127,23 @@ impl Context {
         if !self.has_cache() {
             output::print_note(&format!("there is no cache in {}", self.cache().display()));
         }
+    }
+
+    /// Returns this context with the policy on signatures, if the command uses images. Other commands work with a policy that
+    /// is invalid, too.
+    ///
+    /// # Errors
+    /// The policy cannot be read, or is invalid.
+    pub(crate) fn with_policy_of(mut self, verb: &str) -> anyhow::Result<Self> {
+        if uses_policy(verb) {
+            self.options.policy = policy::admission(&self.global)?;
+        }
+        Ok(self)
+    }
+
+    /// Returns the files in which a policy is looked for.
+    pub(crate) fn policy_files(&self) -> Vec<std::path::PathBuf> {
+        policy::files(&self.global)
     }
 
     /// Returns this context with a platform to use if the user has named none.

@@ -55,6 +55,7 @@ pub(crate) fn locations(arguments: &RegistryArguments) -> Locations {
         registries_conf: arguments.files.registries_conf.clone().or(conf),
         registries_conf_dir: arguments.files.registries_conf_dir.clone(),
         short_name_aliases: None,
+        registries_d: arguments.files.registries_d.clone(),
         auth_file: arguments.files.authfile.clone().or_else(|| file_variable("REGISTRY_AUTH_FILE")),
         compat_auth_file: None,
         // As docker, which accepts a relative path.
@@ -79,6 +80,17 @@ pub(crate) fn this_platform() -> Platform {
         "arm" | "arm64" => Platform::host_with_variant(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
         _ => host,
     }
+}
+
+/// Returns the passphrase of a private key, from `COSIGN_PASSWORD`. An empty one is one, too.
+pub(crate) fn cosign_password() -> Option<Vec<u8>> {
+    use std::os::unix::ffi::OsStringExt;
+    env::var_os("COSIGN_PASSWORD").map(OsStringExt::into_vec)
+}
+
+/// Returns the directory with the keys of GnuPG: `GNUPGHOME`, or `~/.gnupg`.
+pub(crate) fn gnupg_home() -> Option<PathBuf> {
+    file_variable("GNUPGHOME").or_else(|| Some(directory_variable("HOME")?.join(".gnupg")))
 }
 
 /// Returns the address of the Docker engine, from `DOCKER_HOST`.

@@ -206,7 +206,7 @@ fn code(kind: ErrorKind) -> u8 {
         ErrorKind::Usage => 2,
         ErrorKind::NotFound => 3,
         ErrorKind::Authentication => 4,
-        ErrorKind::Integrity => 5,
+        ErrorKind::Integrity | ErrorKind::Policy => 5,
         ErrorKind::Limit => 6,
         ErrorKind::Cancelled => signals::CANCELLED,
         // As with timeout(1).

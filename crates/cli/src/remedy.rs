@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn only_a_pull_promises_to_resume() {
-        let hint = |verb| remedy(&[], ErrorKind::Cancelled, &Failed { verb, context: None });
+        let hint = |verb| remedy(&[], ErrorKind::Cancelled, &Failed { verb, context: None, images: &[] });
         assert!(hint("pull").unwrap().contains("resumes"));
         for verb in ["copy", "sync"] {
             assert!(hint(verb).unwrap().contains("keep whole blobs"), "{verb}");

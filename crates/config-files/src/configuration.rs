@@ -9,11 +9,14 @@ use vmroot_errors::with_causes;
 use vmroot_model::Reference;
 use vmroot_registry::{
     AuthFiles, Cancel, Credential, CredentialHelper, CredentialSource, Credentials, FoundCredential, HostOptions,
-    HostSettings,
+    HostSettings, SignatureLocations, SignaturePlaces,
 };
 
 use crate::registries::AUTH_FILES;
-use crate::{Aliases, Error, HostCertificates, Locations, Registries, Resolution, ResolvedName, Result, short_names};
+use crate::{
+    Aliases, Error, HostCertificates, Locations, Registries, Resolution, ResolvedName, Result, SignatureStorage,
+    short_names,
+};
 
 /// The maximum time of one run of a credential helper.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,6 +50,7 @@ pub struct Configuration {
     tls_verify: Option<bool>,
     registries: OnceLock<Registries>,
     certificates: Mutex<HashMap<String, HostCertificates>>,
+    signatures: OnceLock<SignatureStorage>,
 }
 
 impl fmt::Debug for Configuration {
@@ -59,7 +63,13 @@ impl fmt::Debug for Configuration {
 impl Configuration {
     /// Creates a configuration from the files at `locations`. Reads nothing yet.
     pub fn new(locations: Locations) -> Self {
-        Self { locations, tls_verify: None, registries: OnceLock::new(), certificates: Mutex::default() }
+        Self {
+            locations,
+            tls_verify: None,
+            registries: OnceLock::new(),
+            certificates: Mutex::default(),
+            signatures: OnceLock::new(),
+        }
     }
 
     /// Makes all registries insecure with `Some(false)`, and none with `Some(true)`, regardless of registries.conf.
@@ -83,6 +93,18 @@ impl Configuration {
         }
         let loaded = Registries::load(&self.locations)?;
         Ok(self.registries.get_or_init(|| loaded))
+    }
+
+    /// Returns the places of the signatures of images.
+    ///
+    /// # Errors
+    /// As [`SignatureStorage::read`].
+    pub fn signature_storage(&self) -> Result<&SignatureStorage> {
+        if let Some(storage) = self.signatures.get() {
+            return Ok(storage);
+        }
+        let read = SignatureStorage::read(&self.locations.registries_d())?;
+        Ok(self.signatures.get_or_init(|| read))
     }
 
     /// Returns the file with the short names that the user chose, if there is a directory for it.
@@ -195,6 +217,16 @@ impl HostSettings for Configuration {
             registry: format!("{domain}/{repository}").trim_end_matches('/').to_owned(),
             reason: with_causes(&error),
         })
+    }
+}
+
+impl SignaturePlaces for Configuration {
+    fn signature_locations(&self, reference: &Reference) -> vmroot_registry::Result<SignatureLocations> {
+        let storage = self.signature_storage().map_err(|error| vmroot_registry::Error::HostSettings {
+            registry: reference.name(),
+            reason: with_causes(&error),
+        })?;
+        Ok(storage.locations(reference, &self.locations.lookaside()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Files that registries' users have: registries.conf, certs.d, and files with credentials.
+//! Files that registries' users have: registries.conf, registries.d, certs.d, and files with credentials.
 //!
 //! A [`Configuration`] joins them. It is made from [`Locations`], and says for a name which reference it stands for, which
 //! mirrors and locations are tried, which certificates are trusted, and which credential is sent. It reads the same files
@@ -13,6 +13,8 @@ mod locations;
 mod login;
 mod registries;
 mod short_names;
+mod signature_storage;
+mod signing_parameters;
 mod text_file;
 mod tls_details;
 
@@ -27,4 +29,6 @@ pub use locations::Locations;
 pub use login::{StoredIn, check_key};
 pub use registries::{Alias, Endpoint, Mirror, MirrorUse, Registries, Registry, Resolution, ShortNameMode};
 pub use short_names::{NameOrigin, ResolvedName, is_short};
+pub use signature_storage::SignatureStorage;
+pub use signing_parameters::SigningParameters;
 pub use tls_details::read_tls_details;

@@ -30,6 +30,8 @@ pub struct Locations {
     pub registries_conf_dir: Option<PathBuf>,
     /// The file with the short names that the user chose.
     pub short_name_aliases: Option<PathBuf>,
+    /// The only directory with the places of signatures, in place of the user's and the system's registries.d.
+    pub registries_d: Option<PathBuf>,
     /// The only credential file, `--authfile` or `$REGISTRY_AUTH_FILE`.
     pub auth_file: Option<PathBuf>,
     /// The only credential file, written as Docker writes its own.
@@ -99,6 +101,27 @@ impl Locations {
             _ => self.cache_home.clone().or_else(|| self.in_home(".cache")),
         };
         Some(cache?.join("containers/short-name-aliases.conf"))
+    }
+
+    /// Returns the directory registries.d: the user's if it exists, else the system's.
+    pub fn registries_d(&self) -> PathBuf {
+        let own = self.in_home(".config/containers/registries.d").filter(|directory| directory.exists());
+        let chosen = self.registries_d.clone().or(own);
+        chosen.unwrap_or_else(|| self.implicit("/etc/containers/registries.d"))
+    }
+
+    /// Returns the lookaside of registries without one in registries.d.
+    pub(crate) fn lookaside(&self) -> PathBuf {
+        match self.in_home(".local/share/containers/sigstore") {
+            Some(own) if self.uid != 0 => own,
+            _ => self.implicit("/var/lib/containers/sigstore"),
+        }
+    }
+
+    /// Returns the paths of `policy.json`, in the order of precedence.
+    pub fn policies(&self) -> Vec<PathBuf> {
+        let system = self.implicit("/etc/containers/policy.json");
+        self.in_home(".config/containers/policy.json").into_iter().chain([system]).collect()
     }
 
     /// Returns the directories to search for certificates of a registry, in order of precedence.

@@ -9,6 +9,7 @@ use vmroot_transport::{ImageDestination, ImageSource, ManifestPlace};
 use crate::ledger::{Key, Ledger, Permits, lock};
 use crate::pace::Pace;
 use crate::report::Tally;
+use crate::signatures::Signatures;
 use crate::{CopyOptions, CopyProgress, CopyReport, Error, LayerVariants, NoCopyProgress, Result, Selection};
 
 /// The most layers that are compressed anew at once. Each uses all cores.
@@ -33,6 +34,7 @@ pub(crate) struct Job<'a> {
     pub(crate) source: &'a dyn ImageSource,
     pub(crate) destination: &'a dyn ImageDestination,
     pub(crate) tally: Arc<Tally>,
+    pub(crate) signatures: Signatures,
 }
 
 impl Copier {
@@ -73,12 +75,17 @@ impl Copier {
     /// - [`Error::Compress`] and [`Error::DiffId`]: a layer is damaged.
     /// - [`Error::Cancelled`]: the caller cancelled the copy.
     pub fn copy(&self, source: &dyn ImageSource, destination: &dyn ImageDestination) -> Result<CopyReport> {
-        let job = Job { copier: self, source, destination, tally: Arc::default() };
+        let job = Job { copier: self, source, destination, tally: Arc::default(), signatures: Signatures::default() };
         source.notes().into_iter().for_each(|note| job.tally.lose(note));
         let (digest, top) = match job.read_top()? {
             AnyDocument::Manifest(manifest) => (*manifest.digest(), Document::Manifest(manifest)),
             AnyDocument::Index(index) => (*index.digest(), Document::Index(index)),
-            AnyDocument::Schema1(image) => return job.finish(job.copy_schema1(&image)?, *image.digest()),
+            AnyDocument::Schema1(image) => {
+                job.prepare(image.raw(), image.digest(), ManifestPlace::Top)?;
+                let copied = job.copy_schema1(&image)?;
+                job.put_signatures(image.digest(), &copied, ManifestPlace::Top)?;
+                return job.finish(copied, *image.digest());
+            }
         };
         job.check_platforms(&top)?;
         let Some(present) = job.find_present(&top)? else { return job.finish(job.copy_top(top)?, digest) };
@@ -157,7 +164,7 @@ impl Job<'_> {
     /// Returns the image in the destination, if it is the one of the source and the options ask for no change.
     fn find_present(&self, top: &Document) -> Result<Option<Descriptor>> {
         let options = self.options();
-        if options.format.is_some() || options.compression.is_some() {
+        if options.format.is_some() || options.compression.is_some() || !options.signers.is_empty() {
             return Ok(None);
         }
         let (wanted, instances) = match (top, &options.selection) {
@@ -184,7 +191,25 @@ impl Job<'_> {
                 }
             }
         }
-        Ok(Some(wanted))
+        Ok(if self.may_skip(top, &wanted.digest)? { Some(wanted) } else { None })
+    }
+
+    /// Asks the policy about an image that the destination has. Returns whether it can stay as it is: it has no signatures
+    /// that must be carried. The images of a list are asked about one by one when they are copied.
+    fn may_skip(&self, top: &Document, wanted: &Digest) -> Result<bool> {
+        let manifest = match (top, &self.options().selection) {
+            (Document::Manifest(manifest), _) => manifest.clone(),
+            (Document::Index(index), Selection::Platform(platform)) if self.is_judged()? => {
+                self.find_instance(index.clone(), platform)?
+            }
+            (Document::Index(_), _) => {
+                let is_signed = !self.options().remove_signatures
+                    && !self.source.signatures(wanted).map_err(|error| self.source_error(error))?.is_empty();
+                return Ok(!is_signed && !self.is_judged()?);
+            }
+        };
+        self.prepare(manifest.raw(), manifest.digest(), ManifestPlace::Top)?;
+        Ok(!self.is_signed(manifest.digest()))
     }
 
     fn copy_top(&self, top: Document) -> Result<Copied> {

@@ -92,6 +92,30 @@ pub enum Error {
         /// The reason for the change.
         reason: String,
     },
+    /// The destination has no place for the signatures of the image.
+    #[error("cannot copy the signatures of {from} to {to}: {reason}")]
+    Signatures {
+        /// The source's name.
+        from: String,
+        /// The destination's name.
+        to: String,
+        /// The reason.
+        reason: String,
+    },
+    /// An image cannot be signed.
+    #[error("cannot sign {digest}")]
+    Sign {
+        /// The digest of the manifest.
+        digest: Digest,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The destination of a signed copy has no name that a signature can have.
+    #[error("cannot sign the copy in {place}: the destination has no name in a registry")]
+    NoSignedName {
+        /// The destination's name.
+        place: String,
+    },
     /// Lists that contain themselves, or each other too deeply.
     #[error("{place}: lists are nested more than {limit} deep")]
     TooDeep {
@@ -125,7 +149,12 @@ impl Error {
             Self::Compress { source, .. } => source.kind(),
             Self::DiffId { .. } => ErrorKind::Integrity,
             Self::TooDeep { .. } | Self::TooManyReferrers { .. } => ErrorKind::Limit,
-            Self::MustNotChange { .. } | Self::Refused { .. } | Self::Threads(_) => ErrorKind::Other,
+            Self::MustNotChange { .. }
+            | Self::Refused { .. }
+            | Self::Signatures { .. }
+            | Self::Sign { .. }
+            | Self::Threads(_) => ErrorKind::Other,
+            Self::NoSignedName { .. } => ErrorKind::Usage,
             Self::Cancelled => ErrorKind::Cancelled,
         }
     }

@@ -19,9 +19,10 @@ use crate::{Error, Result, Selection, plan};
 const OTHER_TRANSPORT: &str = "copy to another transport";
 
 impl Job<'_> {
-    /// Returns whether the manifests must stay as they are.
-    pub(crate) fn is_fixed(&self, place: ManifestPlace) -> bool {
+    /// Returns whether a manifest must stay as it is.
+    pub(crate) fn is_fixed(&self, digest: &Digest, place: ManifestPlace) -> bool {
         self.options().preserve_digests
+            || self.is_signed(digest)
             || place == ManifestPlace::Referrer
             || self.destination.accepts().digest.is_some()
     }
@@ -43,6 +44,13 @@ impl Job<'_> {
 
     /// Copies the blobs of a manifest, and the manifest, in the first format that the destination takes.
     pub(crate) fn copy_image(&self, manifest: &Manifest, place: ManifestPlace) -> Result<Copied> {
+        self.prepare(manifest.raw(), manifest.digest(), place)?;
+        let copied = self.copy_prepared(manifest, place)?;
+        self.put_signatures(manifest.digest(), &copied, place)?;
+        Ok(copied)
+    }
+
+    fn copy_prepared(&self, manifest: &Manifest, place: ManifestPlace) -> Result<Copied> {
         if place != ManifestPlace::Top && self.is_unchanged_present(manifest)? {
             return Ok(Copied { descriptor: manifest.descriptor(), unchanged: vec![*manifest.digest()] });
         }
@@ -50,9 +58,10 @@ impl Job<'_> {
             true => Some(self.read_config(manifest)?),
             false => None,
         };
-        self.note_compression(place);
+        self.note_compression(manifest, place);
         let mut first = None;
-        for format in plan::formats(manifest, self.destination, self.options(), self.is_fixed(place)) {
+        for format in plan::formats(manifest, self.destination, self.options(), self.is_fixed(manifest.digest(), place))
+        {
             match self.copy_image_as(manifest, config.as_ref().map(|it| it.as_slice()), format, place) {
                 Err(error) if is_refusal(&error) => {
                     self.copier.progress.message(&format!("the destination refuses {format}; trying another format"));
@@ -75,7 +84,7 @@ impl Job<'_> {
     }
 
     /// Says why the compression that the options ask for is not used.
-    fn note_compression(&self, place: ManifestPlace) {
+    fn note_compression(&self, manifest: &Manifest, place: ManifestPlace) {
         if self.options().compression.is_none() {
             return;
         }
@@ -83,7 +92,7 @@ impl Job<'_> {
         if !is_used {
             self.tally
                 .lose(format!("{} does not compress layers, so the compression is not used", self.destination.name()));
-        } else if self.is_fixed(place) && place != ManifestPlace::Referrer {
+        } else if self.is_fixed(manifest.digest(), place) && place != ManifestPlace::Referrer {
             self.tally.lose("digests are preserved, so the compression is not used".to_owned());
         }
     }
@@ -110,7 +119,7 @@ impl Job<'_> {
         let types: Vec<&str> = types.iter().map(MediaType::as_str).collect();
         let (why, remedy) = match self.options().format {
             _ if !manifest.is_image() => (", and only OCI manifests describe artifacts", OTHER_TRANSPORT),
-            _ if self.is_fixed(place) => (", and the image would have to change", OTHER_TRANSPORT),
+            _ if self.is_fixed(manifest.digest(), place) => (", and the image would have to change", OTHER_TRANSPORT),
             _ if plan::needs_oci(self.options()) => (plan::ZSTD_NEEDS_OCI.0, plan::ZSTD_NEEDS_OCI.1),
             Some(_) => ("", "leave out --format, or copy to another transport"),
             None => ("", OTHER_TRANSPORT),
@@ -172,13 +181,14 @@ impl Job<'_> {
     ) -> Result<()> {
         let changed = tasks.iter().find_map(|task| Some((task.blob.digest, plan::compression(task.change?))));
         let reason = match changed {
-            _ if !self.is_fixed(place) => return Ok(()),
+            _ if !self.is_fixed(manifest.digest(), place) => return Ok(()),
             _ if format != manifest.format() => {
                 format!("its manifest would become {format}")
             }
             Some((digest, compression)) => format!("layer {digest} would be {compression}"),
             None => return Ok(()),
         };
+        let reason = if self.is_signed(manifest.digest()) { invalidates(&reason) } else { reason };
         Err(Error::MustNotChange { from: self.source.name(), to: self.destination.name(), reason })
     }
 
@@ -190,7 +200,7 @@ impl Job<'_> {
         place: ManifestPlace,
     ) -> Result<Vec<Task>> {
         let accepts = self.destination.accepts();
-        let is_fixed = self.is_fixed(place);
+        let is_fixed = self.is_fixed(manifest.digest(), place);
         // A config that cannot be parsed has no diff ids to check.
         let config = config.and_then(|bytes| ImageConfig::parse(bytes.to_vec()).ok());
         let diff_ids = config.as_ref().filter(|it| it.check_layers(manifest).is_ok()).map(ImageConfig::diff_ids);
@@ -254,6 +264,11 @@ impl Job<'_> {
         self.copier.ledger.add_place(blob.digest, self.destination.repository());
         Ok(())
     }
+}
+
+/// Returns the reason for which a change of a signed document is refused.
+pub(crate) fn invalidates(reason: &str) -> String {
+    format!("{reason}, which would invalidate its signatures")
 }
 
 /// Returns a layer as it is in the destination.

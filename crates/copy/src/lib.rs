@@ -21,6 +21,7 @@ mod progress;
 mod referrers;
 mod report;
 mod schema1;
+mod signatures;
 #[cfg(feature = "sync-list")]
 pub mod sync;
 mod variants;
@@ -30,4 +31,5 @@ pub use error::{Error, Result};
 pub use options::{Compression, CopyOptions, ListForm, Selection};
 pub use progress::{BlobState, CopyProgress, NoCopyProgress};
 pub use report::CopyReport;
+pub use signatures::ImageSigner;
 pub use variants::LayerVariants;

@@ -5,6 +5,7 @@ use vmroot_model::{IndexFormat, Instance, ManifestFormat};
 use vmroot_transport::ManifestPlace;
 
 use crate::copier::{Copied, Job};
+use crate::image::invalidates;
 use crate::{Error, ListForm, Result, Selection, plan};
 
 /// The most lists that contain each other.
@@ -18,15 +19,22 @@ impl Job<'_> {
     pub(crate) fn find_instance(&self, index: Index, platform: &Platform) -> Result<Manifest> {
         let mut search = Search::new(platform);
         let mut document = match index.choose_instance(platform, false) {
-            Ok(entry) => self.read_document(entry)?,
+            Ok(entry) => {
+                self.signatures.enter(&index);
+                self.read_document(entry)?
+            }
             Err(_) => Document::Index(index),
         };
         loop {
             match document {
                 Document::Manifest(manifest) => return Ok(manifest),
-                Document::Index(index) => search.enter(&index),
+                Document::Index(index) => {
+                    search.enter(&index);
+                    self.signatures.enter(&index);
+                }
             }
             let next = search.next_candidate().map_err(|error| self.document_error(error))?;
+            self.signatures.leave_others(&next.digest);
             document = self.read_document(&next)?;
         }
     }
@@ -36,8 +44,15 @@ impl Job<'_> {
         if depth == DEPTH_LIMIT {
             return Err(Error::TooDeep { place: self.source.name(), limit: DEPTH_LIMIT });
         }
+        // The images of a list are judged one by one. A list without them is judged itself.
+        if self.options().selection == Selection::IndexOnly {
+            self.prepare(index.raw(), index.digest(), place)?;
+        } else {
+            self.prepare_list(index, place)?;
+        }
         let format = self.list_format(index, place)?;
         let chosen = self.chosen(index, place);
+        self.signatures.enter(index);
         let (count, mut copied_before) = (chosen.iter().filter(|is_chosen| **is_chosen).count(), 0);
         self.note_absent(index, place);
         let mut edit = index.edit();
@@ -67,6 +82,7 @@ impl Job<'_> {
                 edit.replace(number, instance(copied.descriptor, self.writes_zstd()));
             }
         }
+        self.signatures.leave();
         if attestations > 0 {
             self.tally.lose(format!(
                 "{attestations} attestations are omitted: a Docker list cannot say which image they are about"
@@ -77,13 +93,16 @@ impl Job<'_> {
         let descriptor = Descriptor::of(edited.media_type, &edited.bytes);
         if descriptor.digest == *index.digest() {
             unchanged.push(descriptor.digest);
-        } else if self.is_fixed(place) {
+        } else if self.is_fixed(index.digest(), place) {
             let reason = format!("its list would become {}", descriptor.digest);
+            let reason = if self.is_signed(index.digest()) { invalidates(&reason) } else { reason };
             return Err(Error::MustNotChange { from: self.source.name(), to: self.destination.name(), reason });
         }
         self.put_manifest(&edited.bytes, &descriptor.media_type, place)
             .map_err(|error| self.destination_error(error))?;
-        Ok(Copied { descriptor, unchanged })
+        let copied = Copied { descriptor, unchanged };
+        self.put_signatures(index.digest(), &copied, place)?;
+        Ok(copied)
     }
 
     /// Fails if a list has no image for one of several chosen platforms.
@@ -164,7 +183,7 @@ impl Job<'_> {
     /// Returns the format of the list in the destination.
     fn list_format(&self, index: &Index, place: ManifestPlace) -> Result<IndexFormat> {
         let accepts = self.destination.accepts();
-        let is_fixed = self.is_fixed(place);
+        let is_fixed = self.is_fixed(index.digest(), place);
         let wanted = match self.options().format {
             _ if is_fixed => vec![index.format()],
             Some(ManifestFormat::Oci) => vec![IndexFormat::Oci],

@@ -1,11 +1,14 @@
 //! Options of copies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use vmroot_compress::{Limits, Target};
-use vmroot_model::ManifestFormat;
-use vmroot_model::Platform;
+use vmroot_model::{ManifestFormat, Platform, Reference};
 use vmroot_output::Cancel;
+use vmroot_transport::Admission;
+
+use crate::ImageSigner;
 
 /// Options of a [`Copier`](crate::Copier).
 #[derive(Debug, Clone)]
@@ -24,6 +27,15 @@ pub struct CopyOptions {
     pub gzip_level: Option<u32>,
     /// Whether the documents that refer to the image are copied, too.
     pub referrers: bool,
+    /// The policy that each image of the source must meet before anything of it is written.
+    pub admission: Option<Admission>,
+    /// Whether signatures of the source are left out. Otherwise an image with signatures must stay as it is, and the
+    /// destination must have a place for them.
+    pub remove_signatures: bool,
+    /// Makers of new signatures of each image and list.
+    pub signers: Vec<Arc<dyn ImageSigner>>,
+    /// The name in new signatures. `None` stands for that of the destination.
+    pub sign_identity: Option<Reference>,
     /// Whether nothing is written. The source is read as far as its documents.
     pub dry_run: bool,
     /// The number of blobs that are copied at once. The default is 6.
@@ -48,6 +60,10 @@ impl Default for CopyOptions {
             compression: None,
             gzip_level: None,
             referrers: false,
+            admission: None,
+            remove_signatures: false,
+            signers: Vec::new(),
+            sign_identity: None,
             dry_run: false,
             parallel: 6,
             retries: 3,

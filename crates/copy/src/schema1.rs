@@ -17,7 +17,7 @@ use crate::{Result, plan};
 impl Job<'_> {
     /// Copies an image, in the first format that the destination takes.
     pub(crate) fn copy_schema1(&self, image: &Schema1) -> Result<Copied> {
-        let is_fixed = self.is_fixed(ManifestPlace::Top);
+        let is_fixed = self.is_fixed(image.digest(), ManifestPlace::Top);
         let is_exact = is_fixed || self.options().format.is_some();
         let accepts = self.destination.accepts();
         let wanted = match self.options().format {
@@ -56,7 +56,7 @@ impl Job<'_> {
     }
 
     fn copy_schema1_as(&self, image: &Schema1, format: ManifestFormat) -> Result<Copied> {
-        let is_fixed = self.is_fixed(ManifestPlace::Top);
+        let is_fixed = self.is_fixed(image.digest(), ManifestPlace::Top);
         let tasks = self.schema1_tasks(image, format, is_fixed)?;
         let copied = self.copy_blobs(&tasks)?;
         let layers: Vec<WrittenLayer> = tasks.iter().zip(&copied).map(|(task, copied)| written(task, copied)).collect();

@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Authentication,
     /// Bytes do not have their digest, or a document, layer or index is invalid.
     Integrity,
+    /// A policy on signatures does not accept an image.
+    Policy,
     /// An input exceeds a limit; see [`Limit`].
     Limit,
     /// The caller cancelled the work.
@@ -57,6 +59,7 @@ impl ErrorKind {
             Self::NotFound => "not-found",
             Self::Authentication => "authentication",
             Self::Integrity => "integrity",
+            Self::Policy => "policy",
             Self::Limit => "limit",
             Self::Cancelled => "cancelled",
             Self::Unreachable => "unreachable",

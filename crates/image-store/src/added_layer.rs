@@ -125,6 +125,7 @@ fn record_of(layer: &LayerRecord) -> Record {
         loaded_from: None,
         created: None,
         indexes: Vec::new(),
+        signatures: None,
         shared_cache: None,
     }
 }

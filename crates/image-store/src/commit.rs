@@ -241,6 +241,7 @@ fn child_record(parent: &Image, manifest: &NewManifest, config: &ImageConfig, st
         pulled: step.created.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         // No registry has the image under its name.
         loaded_from: Some(format!("a commit of {}", of_parent.id())),
+        signatures: None,
         shared_cache: None,
         ..of_parent.clone()
     }

@@ -402,6 +402,7 @@ fn new_record(config: &ImageConfig, layers: Vec<LayerRecord>) -> (Record, Vec<u8
         pulled: now().as_secs(),
         loaded_from: None,
         created: config.created().map(str::to_owned),
+        signatures: None,
         shared_cache: None,
     };
     (record, manifest)

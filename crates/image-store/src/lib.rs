@@ -36,6 +36,7 @@ mod record;
 mod root;
 mod save;
 mod shared;
+mod signatures;
 mod space;
 mod store;
 mod stored_destination;
@@ -59,6 +60,7 @@ pub use progress::{BlobProgress, BlobStage, NoProgress, Progress, VerifyProgress
 pub use pull::{PullPolicy, PullRequest};
 pub use record::{LayerRecord, Record};
 pub use save::{SaveFormat, SaveOptions};
+pub use signatures::{Judged, JudgedDocuments, JudgedSignature};
 pub use space::{ImageSpace, LayerSpace, RootSpace, SpaceUsage};
 pub use store::{Store, StoreOptions};
 pub use stored_destination::StoredDestination;

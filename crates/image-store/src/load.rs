@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vmroot_model::{Digest, Platform, Reference};
-use vmroot_transport::{Archive, ArchiveLists, ImageSelector};
+use vmroot_transport::{Admission, Archive, ArchiveLists, ImageSelector};
 
 use self::find::{Found, Reading, find_images};
 use crate::lookup::other_platforms;
+use crate::signatures::KeptSignatures;
 use crate::{Error, Image, Moved, Progress, Record, Result, Store};
 
 /// Options of [`Store::load`].
@@ -24,6 +25,8 @@ pub struct LoadOptions {
     pub all_platforms: bool,
     /// The image to load from each archive. `None` stands for all images.
     pub selector: Option<ImageSelector>,
+    /// The policy that each image must meet. It is asked before anything is stored.
+    pub admission: Option<Admission>,
 }
 
 /// The images that [`Store::load`] has loaded.
@@ -84,7 +87,7 @@ impl Store {
     ///
     /// # Errors
     /// - [`Error::OtherPlatforms`]: the archives have no image for one of the platforms.
-    /// - [`Error::Source`]: an archive cannot be read, or a blob is missing in it.
+    /// - [`Error::Source`]: an archive cannot be read, a blob is missing in it, or the policy does not accept an image.
     /// - [`Error::Blob`], [`Error::Layer`], [`Error::Decompress`] or [`Error::Image`]: bytes of an archive are invalid.
     /// - [`Error::Cache`], [`Error::Index`] or [`Error::Root`]: files of the store cannot be read or written.
     /// - [`Error::Budget`]: the cache would be larger than [`StoreOptions::max_size`](crate::StoreOptions::max_size).
@@ -118,12 +121,17 @@ impl Store {
         let mut report = LoadReport { images: Vec::new(), notes: reading.notes };
         let fitting: Vec<Found> = select_platforms(found, options, &mut report.notes)?;
         let parents = parents::among(&fitting, &mut report.notes);
+        let mut kept = Vec::new();
+        for found in &fitting {
+            self.check_cancelled()?;
+            kept.push(self.admit(options.admission.as_ref(), &*found.source, &found.chosen)?);
+        }
         let mut previous = None;
-        for found in fitting {
+        for (found, kept) in fitting.into_iter().zip(kept) {
             self.check_cancelled()?;
             let image = found.group();
             let is_further_platform = previous.replace(image.clone()) == Some(image);
-            report.images.push(self.complete_found(found, is_further_platform, progress)?);
+            report.images.push(self.complete_found(found, &kept, is_further_platform, progress)?);
         }
         self.record_loaded(&mut report.images, &parents, &**progress)?;
         Ok(report)
@@ -133,14 +141,17 @@ impl Store {
     fn complete_found(
         &self,
         found: Found,
+        kept: &KeptSignatures,
         is_further_platform: bool,
         progress: &Arc<dyn Progress>,
     ) -> Result<LoadedImage> {
         let Found { source, origin, chosen, references, archive, .. } = found;
-        let record = Record { loaded_from: Some(origin), ..chosen.record(&chosen.platform) };
+        let signatures = kept.to_document().map(|(digest, _)| digest);
+        let record = Record { loaded_from: Some(origin), signatures, ..chosen.record(&chosen.platform) };
         let pin = self.in_use.pin(&record)?;
         let pin = self.within_budget(&record.with_reference(references.first()), pin, progress, || {
             self.keep_documents(&chosen, &**progress)?;
+            self.keep_signatures(kept, &**progress)?;
             self.ensure_complete(&*source, &record, progress)
         })?;
         let record = record.with_reference(references.first());

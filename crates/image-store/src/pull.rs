@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use vmroot_model::{Platform, Reference};
-use vmroot_transport::ImageSource;
+use vmroot_transport::{Admission, ImageSource, SeenSignatures};
 
 use crate::cached_source::CachedSource;
 use crate::choose::{ChosenImage, Fallback, choose};
 use crate::lookup::{by_reference, filter_by_platform, no_such_image, one_by_platform};
 use crate::progress::BlobReporter;
+use crate::signatures::KeptSignatures;
 use crate::{Error, Image, LayerRecord, Progress, Record, Result, Store};
 
 /// The condition for resolving an image's name at its source.
@@ -38,6 +39,10 @@ pub struct PullRequest {
     pub fallback: Fallback,
     /// The archive, layout or directory that is the source; `None` for a registry.
     pub loaded_from: Option<String>,
+    /// The policy that the image must meet. It is asked before anything is recorded.
+    pub admission: Option<Admission>,
+    /// Signatures to keep beside the record, of an image that was judged before.
+    pub signatures: SeenSignatures,
 }
 
 impl Store {
@@ -49,14 +54,14 @@ impl Store {
     /// - [`Error::NoSuchImage`] or [`Error::OtherPlatforms`] if the image is not in the store under
     ///   [`PullPolicy::Never`].
     /// - [`Error::Image`] or [`Error::NotAnImage`] if there is no image for the platform, or its documents are invalid.
-    /// - [`Error::Source`] if the source cannot be read.
+    /// - [`Error::Source`] if the source cannot be read, or if the policy does not accept the image.
     /// - [`Error::Blob`], [`Error::Layer`] or [`Error::Decompress`] if the source's bytes are invalid.
     /// - [`Error::Damaged`] if the image in the store is damaged and the policy forbids fetching it again.
     /// - [`Error::Cache`], [`Error::Index`] or [`Error::Root`] if files of the store cannot be read or written.
     /// - [`Error::Budget`] if the cache would be larger than [`StoreOptions::max_size`](crate::StoreOptions::max_size).
     /// - [`Error::Cancelled`] if the work was cancelled.
     pub fn pull(&self, source: &dyn ImageSource, request: &PullRequest, progress: &Arc<dyn Progress>) -> Result<Image> {
-        if let Some(image) = self.find_pulled(request, progress)? {
+        if let Some(image) = self.find_pulled(source, request, progress)? {
             return Ok(image);
         }
         if request.policy == PullPolicy::Never {
@@ -66,12 +71,19 @@ impl Store {
         self.check_cancelled()?;
         self.cache.check_writable()?;
         let chosen = choose(&CachedSource { store: self, source }, &request.platform, request.fallback)?;
-        let record = Record { loaded_from: request.loaded_from.clone(), ..chosen.record(&chosen.platform) };
+        let kept = match &request.admission {
+            Some(_) => self.admit(request.admission.as_ref(), source, &chosen)?,
+            None => KeptSignatures::of_seen(&request.signatures),
+        };
+        let signatures = kept.to_document().map(|(digest, _)| digest);
+        let loaded_from = request.loaded_from.clone();
+        let record = Record { loaded_from, signatures, ..chosen.record(&chosen.platform) };
         // From here on no collection removes files of the image.
         let pin = self.in_use.pin(&record)?;
         let named = record.with_reference(request.references.first());
         let pin = self.within_budget(&named, pin, progress, || {
             self.keep_documents(&chosen, &**progress)?;
+            self.keep_signatures(&kept, &**progress)?;
             self.ensure_complete(source, &record, progress)
         })?;
         self.record_names(&record, &request.references, progress)?;
@@ -80,7 +92,12 @@ impl Store {
 
     /// Returns the image from its record, if the policy allows that and the image is or can be made complete from the
     /// cache.
-    fn find_pulled(&self, request: &PullRequest, progress: &Arc<dyn Progress>) -> Result<Option<Image>> {
+    fn find_pulled(
+        &self,
+        source: &dyn ImageSource,
+        request: &PullRequest,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<Option<Image>> {
         let Some(reference) = request.references.first() else { return Ok(None) };
         if request.policy == PullPolicy::Always && reference.digest().is_none() {
             return Ok(None);
@@ -96,13 +113,28 @@ impl Store {
             let root = self.open_root(&image.layers(), progress);
             root.map_err(|error| error.of_image(image.record())).map(|_| image)
         });
+        let opened = opened.and_then(|image| {
+            let admitted = self.admit_stored(source, &image, request);
+            admitted.map(|()| image)
+        });
         match opened {
             Ok(image) => self.add_names(image, &request.references, progress).map(Some),
             Err(error @ Error::Cancelled) => Err(error),
             Err(error) if must_be_here => Err(error),
-            // A file is missing or damaged, and the source can provide it again.
+            // A file is missing or damaged, or the signatures that were kept are too few. The source can provide them.
             Err(_) => Ok(None),
         }
+    }
+
+    /// Judges an image of the store that a request has found.
+    fn admit_stored(&self, source: &dyn ImageSource, image: &Image, request: &PullRequest) -> Result<()> {
+        let Some(admission) = &request.admission else { return Ok(()) };
+        // The image of a registry is judged under the requested name, and another one under that of its origin.
+        let identity = match image.record().loaded_from {
+            None => Some(source.identity()?),
+            Some(_) => None,
+        };
+        self.check_policy(&self.source(image), identity.as_ref(), admission).map(drop)
     }
 
     /// Returns the record of exactly this name, or of an equivalent one: the same digest with another tag or without a
@@ -204,6 +236,7 @@ impl ChosenImage {
             layers: layers.map(|(layer, diff_id)| LayerRecord::new(layer, diff_id)).collect(),
             loaded_from: None,
             created: self.config.created().map(str::to_owned),
+            signatures: None,
             shared_cache: None,
             pulled: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         }

@@ -50,6 +50,10 @@ pub struct Record {
     /// Records before 0.3 lack this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
+    /// The digest of the document with the signatures that were read when the image was judged. Records before 0.5 lack
+    /// this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<Digest>,
     /// The directory of the shared cache that the record is in; `None` for a record of the store's own cache.
     #[serde(skip)]
     pub shared_cache: Option<PathBuf>,
@@ -101,9 +105,20 @@ struct Sealed<'a> {
 }
 
 impl Record {
-    /// Returns the digests of the documents that the image needs: indexes, manifest and config.
+    /// Returns whether a digest is that of the image's manifest, or of an index between it and the index of the name.
+    pub(crate) fn has_document(&self, digest: &Digest) -> bool {
+        self.manifest.digest == *digest || self.indexes.contains(digest)
+    }
+
+    /// Returns the digests of the documents that the image needs: indexes, manifest, config and signatures.
     pub(crate) fn documents(&self) -> impl Iterator<Item = &Digest> {
-        [&self.digest].into_iter().chain(&self.indexes).chain([&self.manifest.digest, &self.config.digest])
+        let documents = [&self.manifest.digest, &self.config.digest].into_iter().chain(&self.signatures);
+        [&self.digest].into_iter().chain(&self.indexes).chain(documents)
+    }
+
+    /// Returns whether the image was made in this cache, by a commit. Such an image has no origin that signs it.
+    pub fn is_made_here(&self) -> bool {
+        self.loaded_from.as_deref().is_some_and(|origin| !vmroot_transport::ImageName::has_transport(origin))
     }
 
     /// Returns the image's id: the digest of its config.

@@ -8,9 +8,10 @@ use vmroot_cache::{BlobSlot, Hold, LockName, PUBLISHED_MODE};
 use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, Document, ImageConfig, MediaType, Platform, Reference};
 use vmroot_output::TemporaryFile;
 use vmroot_transport::{
-    Accepts, BlobBody, Error, ImageDestination, ImageSource, LayerForm, ManifestPlace, NewBlob, RawManifest, Result,
-    Reuse,
+    Accepts, Admitted, BlobBody, Error, ImageDestination, ImageSource, LayerForm, ManifestPlace, NewBlob, RawManifest,
+    Result, Reuse, SeenSignatures,
 };
+use vmroot_trust::Signature;
 
 use crate::store::until_cancelled;
 use crate::{Fallback, Progress, PullPolicy, PullRequest, Store};
@@ -26,6 +27,8 @@ pub struct StoredDestination {
     reference: Reference,
     progress: Arc<dyn Progress>,
     documents: Mutex<Documents>,
+    /// The signatures of the documents.
+    signatures: Mutex<SeenSignatures>,
     /// The blobs of the copy. No collection removes them until the image is recorded.
     held: Mutex<HashMap<Digest, Hold>>,
 }
@@ -51,7 +54,14 @@ impl Store {
             _ => reference.clone(),
         };
         let (store, progress) = (self.clone(), Arc::clone(progress));
-        StoredDestination { store, reference, progress, documents: Mutex::default(), held: Mutex::default() }
+        StoredDestination {
+            store,
+            reference,
+            progress,
+            documents: Mutex::default(),
+            signatures: Mutex::default(),
+            held: Mutex::default(),
+        }
     }
 }
 
@@ -63,6 +73,10 @@ impl StoredDestination {
 
     fn documents(&self) -> std::sync::MutexGuard<'_, Documents> {
         self.documents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn signatures(&self) -> std::sync::MutexGuard<'_, SeenSignatures> {
+        self.signatures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a blob, which is there or will be.
@@ -186,6 +200,19 @@ impl ImageDestination for StoredDestination {
         Ok(())
     }
 
+    fn signatures_refusal(&self) -> Option<String> {
+        None
+    }
+
+    fn put_signatures(&self, manifest: &Digest, _place: ManifestPlace, signatures: &[Signature]) -> Result<()> {
+        self.signatures().signatures.insert(*manifest, signatures.to_vec());
+        Ok(())
+    }
+
+    fn note_admitted(&self, admitted: &Admitted) {
+        self.signatures().merge(&admitted.seen);
+    }
+
     /// Indexes the layers of each image, and records its name.
     fn commit(&self) -> Result<()> {
         let platforms = self.platforms();
@@ -201,6 +228,9 @@ impl ImageDestination for StoredDestination {
                 policy: PullPolicy::Always,
                 fallback: Fallback::Single,
                 loaded_from: None,
+                // The copier has asked.
+                admission: None,
+                signatures: self.signatures().clone(),
             };
             self.store.pull(&Written(self), &request, &self.progress).map_err(|error| self.failed(error))?;
         }

@@ -5,7 +5,8 @@ use std::io::{Read, Seek, SeekFrom};
 
 use serde::Serialize;
 use vmroot_model::{Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType};
-use vmroot_transport::{BlobBody, Error, ImageSource, RawManifest, Result};
+use vmroot_transport::{BlobBody, Error, ImageName, ImageSource, RawManifest, Result, identity_of_origin};
+use vmroot_trust::{ImageIdentity, Signature, StoredBundle};
 
 use crate::in_use::Pin;
 use crate::save::lists::indexes_above;
@@ -105,6 +106,17 @@ impl Store {
 }
 
 impl StoredSource {
+    pub(crate) fn record(&self) -> &Record {
+        self.image.record()
+    }
+
+    /// Returns the record with the signatures of a manifest or index: that of the image that has it.
+    fn record_of(&self, manifest: &Digest) -> &Record {
+        let images = self.list.iter().flat_map(|list| &list.images).chain([&self.image]);
+        let mut records = images.map(Image::record);
+        records.find(|record| record.has_document(manifest)).unwrap_or_else(|| self.record())
+    }
+
     fn open(&self, digest: &Digest, size: Option<u64>) -> Result<(File, FoundBlob)> {
         let unknown = || Error::Unknown { place: self.name(), digest: *digest };
         let found = self.store.find_blob(digest, size).map_err(|error| self.failed(error))?.ok_or_else(unknown)?;
@@ -130,11 +142,7 @@ impl ImageSource for StoredSource {
 
     fn has_instance(&self, digest: &Digest) -> bool {
         let Some(list) = &self.list else { return true };
-        let is_of = |image: &Image| {
-            let record = image.record();
-            record.manifest.digest == *digest || record.indexes.contains(digest)
-        };
-        list.images.iter().any(is_of)
+        list.images.iter().any(|image| image.record().has_document(digest))
     }
 
     fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {
@@ -167,6 +175,25 @@ impl ImageSource for StoredSource {
         let record = self.image.record();
         let top = Some(&record.digest).filter(|digest| **digest != record.manifest.digest)?;
         Some(RawManifest { bytes: self.store.read_document(top, MANIFEST_LIMIT)?, media_type: None })
+    }
+
+    /// Returns the identity of the image's origin: the registry, or the file or directory that it was loaded from.
+    fn identity(&self) -> Result<ImageIdentity> {
+        match (&self.record().loaded_from, &self.record().reference) {
+            // Only `default` applies to an image without an origin.
+            _ if self.record().is_made_here() => Ok(ImageIdentity::tarball()),
+            (Some(origin), _) => identity_of_origin(origin),
+            (None, Some(reference)) => ImageName::Docker(reference.clone()).policy_identity(),
+            (None, None) => Ok(ImageIdentity::tarball()),
+        }
+    }
+
+    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        Ok(self.store.kept_signatures(self.record_of(manifest)).signatures.remove(manifest).unwrap_or_default())
+    }
+
+    fn bundles(&self, manifest: &Digest) -> Result<Vec<StoredBundle>> {
+        Ok(self.store.kept_signatures(self.record_of(manifest)).bundles.remove(manifest).unwrap_or_default())
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {

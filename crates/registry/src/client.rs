@@ -16,6 +16,7 @@ use crate::challenge::Challenge;
 use crate::endpoint::{self, Endpoint, Registry};
 use crate::error_response::ErrorResponse;
 use crate::http::{self, Access, AddressScope, Failure, Http, HttpRequest, HttpResponse};
+use crate::lookaside::SignatureExtensions;
 use crate::observer::RequestEvent;
 use crate::parts::Budget;
 use crate::{Cancel, ClientOptions, Error, HostOptions, Result, challenge, token};
@@ -60,6 +61,8 @@ struct Shared {
     endpoints: Mutex<HashMap<(String, Arc<HostOptions>), Url>>,
     /// Registries whose `/v2/` was requested for challenges.
     probed: Mutex<HashSet<Url>>,
+    /// The registries that store signatures themselves, and those that do not.
+    signature_extensions: SignatureExtensions,
     /// The limits on connections and memory that all blobs share.
     budget: Arc<Budget>,
 }
@@ -76,9 +79,9 @@ impl Client {
         let budget = Budget::new(options.connections);
         let cancel = options.cancel.clone();
         let http = Http::new(options)?;
-        let (endpoints, probed) = Default::default();
+        let (endpoints, probed, signature_extensions) = Default::default();
         Ok(Self {
-            shared: Arc::new(Shared { http, authorizer, endpoints, probed, budget }),
+            shared: Arc::new(Shared { http, authorizer, endpoints, probed, signature_extensions, budget }),
             cancel,
             insecure: None,
             has_alternative: false,
@@ -180,12 +183,14 @@ impl Client {
         if let Some(base) = self.endpoints().get(&key) {
             return Ok(base.clone());
         }
-        let Endpoint { base, is_certain } = endpoint::find(&self.shared.http, host, |url| HttpRequest {
-            settings: Arc::clone(settings),
-            ..self.request_url(Method::GET, url)
+        let Endpoint { base, is_certain, stores_signatures } = endpoint::find(&self.shared.http, host, |url| {
+            HttpRequest { settings: Arc::clone(settings), ..self.request_url(Method::GET, url) }
         })?;
         if is_certain {
             self.endpoints().insert(key, base.clone());
+        }
+        if let Some(stores_signatures) = stores_signatures {
+            self.signature_extensions().note(&base, stores_signatures);
         }
         Ok(base)
     }
@@ -248,6 +253,16 @@ impl Client {
         read: impl Fn(HttpResponse) -> Result<T>,
     ) -> Result<T> {
         self.retry(request, || self.shared.http.send(request), read)
+    }
+
+    /// Sends a request once, without credentials.
+    pub(crate) fn send_once(&self, request: &HttpRequest) -> Result<HttpResponse, Failure> {
+        self.shared.http.send(request)
+    }
+
+    /// Returns the registries that are known to store signatures themselves, or not to.
+    pub(crate) fn signature_extensions(&self) -> &SignatureExtensions {
+        &self.shared.signature_extensions
     }
 
     /// Returns the limits on connections and memory that all blobs share.

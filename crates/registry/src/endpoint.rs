@@ -1,10 +1,12 @@
 //! The choice between HTTP and HTTPS for a registry.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use reqwest::{StatusCode, Url};
 
 use crate::http::{Failure, Http, HttpRequest};
+use crate::lookaside::has_extension;
 use crate::{Error, Result};
 
 /// The number of bytes of a response that are searched for the message of a server that expects TLS.
@@ -43,6 +45,8 @@ pub(crate) struct Endpoint {
     pub(crate) base: Url,
     /// Whether the result can be remembered. False if the registry did not answer.
     pub(crate) is_certain: bool,
+    /// Whether the registry says that it stores signatures, if it was asked.
+    pub(crate) stores_signatures: Option<bool>,
 }
 
 /// Finds the base URL of a registry: `https`, unless the options request plain HTTP, the registry is on loopback and
@@ -52,12 +56,14 @@ pub(crate) struct Endpoint {
 /// - [`Error::Option`]: the host is not valid in a URL.
 /// - [`Error::Cancelled`]: the request was cancelled.
 pub(crate) fn find(http: &Arc<Http>, host: &str, request: impl Fn(Url) -> HttpRequest) -> Result<Endpoint> {
-    let certain = |base| Ok(Endpoint { base, is_certain: true });
+    let stores_signatures = Cell::new(None);
+    let found = |base, is_certain| Ok(Endpoint { base, is_certain, stores_signatures: stores_signatures.get() });
+    let certain = |base| found(base, true);
     let (plain, secure) = (base("http", host)?, base("https", host)?);
     if http.options.plain_http {
         return certain(plain);
     }
-    let probe = |base| probe(http, &request(join(base, "/v2/")?), &secure);
+    let probe = |base| probe(http, &request(join(base, "/v2/")?), &secure, &stores_signatures);
     let settings = request(secure.clone()).settings;
     if settings.insecure {
         // Any answer over TLS counts. A registry that also speaks plain HTTP then still gets an encrypted connection.
@@ -66,7 +72,7 @@ pub(crate) fn find(http: &Arc<Http>, host: &str, request: impl Fn(Url) -> HttpRe
         }
         return match probe(&plain)? {
             Probe::Plain => certain(plain),
-            _ => Ok(Endpoint { base: secure, is_certain: false }),
+            _ => found(secure, false),
         };
     }
     if settings.require_tls || !is_loopback(&secure) {
@@ -77,11 +83,11 @@ pub(crate) fn find(http: &Arc<Http>, host: &str, request: impl Fn(Url) -> HttpRe
     match probe(&plain)? {
         Probe::Plain => certain(plain),
         Probe::Tls => certain(secure),
-        Probe::NoAnswer => Ok(Endpoint { base: plain, is_certain: false }),
+        Probe::NoAnswer => found(plain, false),
         // An overloaded plain registry closes connections as well. So TLS is assumed only if a TLS request is answered.
         Probe::Unclear => match probe(&secure)? {
             Probe::Tls => certain(secure),
-            _ => Ok(Endpoint { base: plain, is_certain: false }),
+            _ => found(plain, false),
         },
     }
 }
@@ -96,7 +102,12 @@ enum Probe {
     NoAnswer,
 }
 
-fn probe(http: &Arc<Http>, request: &HttpRequest, secure: &Url) -> Result<Probe> {
+fn probe(
+    http: &Arc<Http>,
+    request: &HttpRequest,
+    secure: &Url,
+    stores_signatures: &Cell<Option<bool>>,
+) -> Result<Probe> {
     let response = match http.send(request) {
         Ok(response) => response,
         Err(Failure::Final(Error::Cancelled)) => return Err(Error::Cancelled),
@@ -105,6 +116,7 @@ fn probe(http: &Arc<Http>, request: &HttpRequest, secure: &Url) -> Result<Probe>
         Err(Failure::Transient(Error::Broken { .. })) => return Ok(Probe::Unclear),
         Err(_) => return Ok(Probe::NoAnswer),
     };
+    stores_signatures.set(Some(has_extension(response.headers())));
     if response.is_from(secure) {
         response.discard();
         return Ok(Probe::Tls);

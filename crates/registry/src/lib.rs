@@ -57,6 +57,7 @@ mod hosts;
 mod http;
 mod link;
 mod listing;
+mod lookaside;
 mod manifest;
 mod observer;
 mod options;
@@ -80,6 +81,7 @@ pub use credentials::{
 pub use error::{CertificateFault, ConnectFailure, Error, Result};
 pub use hosts::{FixedHostSettings, HostOptions, HostSettings};
 pub use listing::{ListedInstance, TagList};
+pub use lookaside::{Lookaside, SIGNATURE_LIMIT, SignatureLocations, SignaturePlaces};
 pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};
 pub use observer::{RequestEvent, RequestObserver};
 pub use options::ClientOptions;

@@ -21,6 +21,11 @@ pub(crate) trait Bundle: Send + Sync + fmt::Debug {
     /// Finds a file. Returns `None` if there is none.
     fn find(&self, member: &str) -> Result<Option<Section>>;
 
+    /// Returns the directory with the files, unless they are members of an archive.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
+
     /// Returns whether a file is a link to one outside the set.
     fn leads_out(&self, _member: &str) -> bool {
         false
@@ -53,6 +58,10 @@ impl Bundle for Directory {
         };
         let len = file.metadata().map_err(Error::io("stat", &path))?.len();
         Ok(Some(Section::new(Arc::new(file), 0, len)))
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        Some(&self.0)
     }
 
     fn leads_out(&self, member: &str) -> bool {

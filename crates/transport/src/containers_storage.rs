@@ -17,6 +17,7 @@ mod find;
 mod image;
 mod options;
 mod records;
+mod signatures;
 mod store;
 mod tar_split;
 

@@ -4,8 +4,9 @@ use std::fmt;
 use std::io::{self, Read};
 
 use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, MediaType, Reference};
+use vmroot_trust::Signature;
 
-use crate::{Error, Result};
+use crate::{Admitted, Error, Result};
 
 /// A destination for one image: a repository of a registry, or a place in an archive or directory.
 ///
@@ -84,6 +85,28 @@ pub trait ImageDestination: Send + Sync + fmt::Debug {
     ///   may work.
     /// - The destination cannot be written.
     fn put_manifest(&self, bytes: &[u8], media_type: &MediaType, place: ManifestPlace) -> Result<()>;
+
+    /// Returns the reason for which the destination cannot hold signatures, or `None` if it can.
+    fn signatures_refusal(&self) -> Option<String> {
+        Some("this transport has no place for signatures".to_owned())
+    }
+
+    /// Writes signatures of a manifest or index that was written before, at this place.
+    ///
+    /// # Errors
+    /// - [`Error::CannotHoldSignatures`](crate::Error::CannotHoldSignatures): there is no place for signatures, or not for
+    ///   those of this form.
+    /// - The destination cannot be written.
+    fn put_signatures(&self, _manifest: &Digest, _place: ManifestPlace, signatures: &[Signature]) -> Result<()> {
+        match self.signatures_refusal() {
+            Some(reason) if !signatures.is_empty() => Err(Error::CannotHoldSignatures { place: self.name(), reason }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes note of the acceptance of an image by a policy, with the signatures that were read for it. A destination that
+    /// can be asked again without the source keeps them.
+    fn note_admitted(&self, _admitted: &Admitted) {}
 
     /// Makes everything visible under the destination's name, durably. Must be called once, at the end.
     ///

@@ -4,11 +4,11 @@ mod destination;
 mod version;
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use vmroot_compress::Compression;
-use vmroot_model::{Algorithm, AnyDocument, Descriptor, Digest, MANIFEST_LIMIT};
+use vmroot_model::{Algorithm, AnyDocument, Descriptor, Digest, MANIFEST_LIMIT, is_manifest_of};
+use vmroot_trust::{ImageIdentity, PathTransport, Signature};
 
 pub(crate) use self::destination::DirDestination;
 use self::version::VersionFile;
@@ -17,7 +17,7 @@ use crate::bundle::Bundle;
 use crate::docker_archive::MANIFEST_JSON;
 use crate::referrers::Referrers;
 use crate::source::{BlobBody, ImageSource, RawManifest};
-use crate::{Error, Result};
+use crate::{Error, Result, identity, signature_files};
 
 /// The member with the version.
 const VERSION: &str = "version";
@@ -128,29 +128,17 @@ impl ImageSource for DirImage {
         Ok(referrers.of(digest))
     }
 
-    fn notes(&self) -> Vec<String> {
-        // A directory that cannot be listed fails at its manifest.
-        let Ok(entries) = fs::read_dir(self.bundle.path()) else { return Vec::new() };
-        let count = entries.flatten().filter(|entry| is_signature(entry.file_name().as_bytes())).count();
-        let directory = self.bundle.path().display();
-        match count {
-            0 => Vec::new(),
-            1 => vec![format!("the signature in {directory} is not copied")],
-            count => vec![format!("{count} signatures in {directory} are not copied")],
-        }
+    fn identity(&self) -> Result<ImageIdentity> {
+        identity::of_path(PathTransport::Dir, self.bundle.path())
+    }
+
+    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        let is_top = is_manifest_of(&self.read(MANIFEST_JSON)?.bytes, manifest);
+        signature_files::read(self.bundle.path(), &signature_prefix(manifest, is_top))
     }
 }
 
-/// Returns whether a file holds a signature of the image, as `signature-1`, or of an instance, as `HEX.signature-1`.
-fn is_signature(name: &[u8]) -> bool {
-    let number = match name.strip_prefix(SIGNATURE) {
-        Some(number) => number,
-        None => match name.split_at_checked(64) {
-            Some((_, rest)) => {
-                rest.strip_prefix(b".").and_then(|rest| rest.strip_prefix(SIGNATURE)).unwrap_or_default()
-            }
-            None => return false,
-        },
-    };
-    !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+/// Returns the beginning of the names of the files with the signatures of a document.
+fn signature_prefix(manifest: &Digest, is_top: bool) -> String {
+    if is_top { String::new() } else { format!("{}.", stem(manifest)) }
 }

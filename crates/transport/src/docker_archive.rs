@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use vmroot_compress::{Compression, Limits};
 use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, ImageConfig, MediaType};
+use vmroot_trust::ImageIdentity;
 
 pub(crate) use self::destination::DockerArchiveDestination;
 pub use self::legacy::{LegacyLayer, VERSION as LEGACY_VERSION, describe as describe_legacy_layers};
@@ -24,7 +25,7 @@ use crate::image_documents::ImageDocuments;
 use crate::section::Section;
 use crate::selector::ArchiveImage;
 use crate::source::{BlobBody, ImageSource, RawManifest};
-use crate::{Error, Result};
+use crate::{Error, Result, identity_of_origin};
 
 /// The member that lists the images.
 pub(crate) const MANIFEST_JSON: &str = "manifest.json";
@@ -221,6 +222,11 @@ impl fmt::Debug for DockerImage {
 impl ImageSource for DockerImage {
     fn name(&self) -> String {
         self.documents.name().to_owned()
+    }
+
+    /// The names in an archive need not be valid.
+    fn identity(&self) -> Result<ImageIdentity> {
+        identity_of_origin(self.documents.name())
     }
 
     fn manifest(&self, digest: Option<&Digest>) -> Result<RawManifest> {

@@ -44,6 +44,28 @@ pub enum Error {
         /// The image.
         reference: vmroot_model::Reference,
     },
+    /// An image is not accepted by the policy on signatures.
+    #[error(transparent)]
+    RefusedByPolicy(vmroot_trust::Refused),
+    /// An image has no name in policies.
+    #[error(transparent)]
+    Trust(#[from] vmroot_trust::Error),
+    /// An image has more signatures than are examined.
+    #[error("{place} has more than {limit} signatures")]
+    TooManySignatures {
+        /// The image, or the directory with the signatures.
+        place: String,
+        /// The largest number of signatures.
+        limit: usize,
+    },
+    /// A destination has no place for the signatures of an image.
+    #[error("cannot write signatures to {place}: {reason}")]
+    CannotHoldSignatures {
+        /// The destination.
+        place: String,
+        /// The reason.
+        reason: String,
+    },
     /// A name that is not `TRANSPORT:details`, or whose details the transport does not accept.
     #[error("invalid image name {name:?}: {reason}")]
     InvalidName {
@@ -419,7 +441,9 @@ impl Error {
             }
             Self::ReadBlob { source, .. } | Self::ReadNewBlob { source, .. } => ErrorKind::of_io(source),
             Self::Other { kind, .. } => *kind,
-            Self::BlobTooLarge { .. } => ErrorKind::Limit,
+            Self::BlobTooLarge { .. } | Self::TooManySignatures { .. } => ErrorKind::Limit,
+            Self::RefusedByPolicy(_) => ErrorKind::Policy,
+            Self::Trust(error) => error.kind(),
             Self::WrongBlob { .. }
             | Self::DigestMismatch { .. }
             | Self::Member { .. }

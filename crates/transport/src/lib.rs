@@ -7,11 +7,13 @@
 //!
 //! Functions of this crate block.
 
+mod admission;
 mod archive;
 mod archive_output;
 mod blob_file;
 mod blob_spool;
 mod bundle;
+mod bundles;
 mod containers_storage;
 mod created_image;
 mod destination;
@@ -23,6 +25,7 @@ mod error;
 mod foreign;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod identity;
 mod image_documents;
 mod instances;
 mod name;
@@ -36,6 +39,7 @@ mod repository;
 mod section;
 mod selector;
 mod sif;
+mod signature_files;
 mod source;
 mod spool;
 mod tar_members;
@@ -44,6 +48,7 @@ mod tarball;
 mod validate;
 mod whole;
 
+pub use admission::{Admission, Admitted, JudgedImage, SeenSignatures};
 pub use archive::{Archive, ArchiveLists, ArchiveOptions, Format};
 pub use containers_storage::{StorageConfig, StorageOptions, StorageUser, open_storage};
 pub use destination::{Accepts, BlobRole, ImageDestination, LayerForm, ManifestPlace, NewBlob, Reuse};
@@ -52,6 +57,7 @@ pub use docker_archive::{LEGACY_VERSION, LegacyLayer, describe_legacy_layers};
 pub use docker_daemon::{DaemonOptions, open_daemon, open_daemon_destination};
 pub use error::{Error, Result};
 pub use foreign::ForeignLayers;
+pub use identity::identity_of_origin;
 pub use name::{DaemonName, ImageName, StorageName, StoreLocation, TarballName};
 pub use open_destination::{DestinationOptions, delete_image, open_destination};
 #[cfg(feature = "registry")]

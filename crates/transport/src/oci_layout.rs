@@ -4,6 +4,7 @@ mod delete;
 mod destination;
 mod directory;
 mod index_file;
+mod signatures;
 
 use std::fmt;
 use std::fs;
@@ -13,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 use vmroot_compress::Compression;
 use vmroot_model::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType};
+use vmroot_trust::{ImageIdentity, PathTransport, Signature, StoredBundle};
 
 pub(crate) use self::delete::delete;
 pub(crate) use self::destination::{OciLayoutDestination, accepts, can_hold, check_media_type, layer_form};
@@ -24,7 +26,7 @@ use crate::referrers::Referrers;
 use crate::section::Section;
 use crate::selector::{ArchiveImage, tagged};
 use crate::source::{BlobBody, ImageSource, RawManifest};
-use crate::{Error, Result};
+use crate::{Error, Result, identity};
 
 /// The member that marks an OCI layout.
 pub(crate) const OCI_LAYOUT: &str = "oci-layout";
@@ -124,7 +126,7 @@ impl OciLayout {
     pub(crate) fn images(&self) -> Vec<ArchiveImage> {
         let mut images: Vec<ArchiveImage> = Vec::new();
         for (index, entry) in self.index.manifests().iter().enumerate() {
-            if entry.is_attestation() {
+            if entry.is_attestation() || signatures::is_of_cosign(entry) {
                 continue;
             }
             let names = names(entry);
@@ -175,7 +177,8 @@ impl OciLayout {
             }
         };
         let (blobs, entries, foreign) = (self.blobs.clone(), all.to_vec(), self.foreign.clone());
-        Ok(OciImage { blobs, name, top, entries, foreign, referrers: OnceLock::new() })
+        let layout = Arc::clone(&self.bundle);
+        Ok(OciImage { layout, blobs, name, top, entries, foreign, referrers: OnceLock::new() })
     }
 
     /// Fails if an entry is neither a manifest nor an index. An entry without a media type may be either.
@@ -225,6 +228,8 @@ fn references(entry: &Descriptor) -> Vec<vmroot_model::Reference> {
 
 /// One image of an OCI layout.
 pub(crate) struct OciImage {
+    /// The files of the layout itself. Its blobs can be elsewhere.
+    layout: Arc<dyn Bundle>,
     blobs: Blobs,
     name: String,
     top: TopDocument,
@@ -323,6 +328,22 @@ impl ImageSource for OciImage {
             return foreign.fetch(descriptor, offset);
         }
         Ok(self.blobs.require(&descriptor.digest, "blob")?.into_body(offset))
+    }
+
+    fn identity(&self) -> Result<ImageIdentity> {
+        let transport = match self.layout.directory() {
+            Some(_) => PathTransport::Oci,
+            None => PathTransport::OciArchive,
+        };
+        identity::of_path(transport, self.layout.path())
+    }
+
+    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        self.read_signatures(manifest)
+    }
+
+    fn bundles(&self, manifest: &Digest) -> Result<Vec<StoredBundle>> {
+        self.read_bundles(manifest)
     }
 
     fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {

@@ -3,6 +3,8 @@
 mod destination;
 mod fallback;
 mod listed_tags;
+mod put_signatures;
+mod signatures;
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -12,9 +14,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use vmroot_compress::Compression;
 use vmroot_errors::{ErrorKind, with_causes};
 use vmroot_model::{Descriptor, Digest, LayerCompression, Reference};
-use vmroot_registry::{Client, RequestEvent};
+use vmroot_registry::{Client, RequestEvent, SignaturePlaces};
+use vmroot_trust::{ImageIdentity, Signature};
 
-use crate::{BlobBody, Error, ImageSource, RawManifest, Result};
+use crate::{BlobBody, Error, ImageSource, RawManifest, Result, identity};
 use fallback::FallbackReader;
 
 pub use destination::RegistryDestination;
@@ -41,6 +44,8 @@ pub enum RegistryPlace {
         client: Client,
         /// The image in this place.
         reference: Reference,
+        /// The places of its signatures. With `None`, they are only in the registry's own storage, if it has one.
+        signatures: Option<Arc<dyn SignaturePlaces>>,
     },
     /// A repository that may not be used.
     Blocked {
@@ -58,13 +63,20 @@ impl RegistryPlace {
         }
     }
 
+    fn signatures(&self) -> Option<&dyn SignaturePlaces> {
+        match self {
+            Self::Repository { signatures, .. } => signatures.as_deref(),
+            Self::Blocked { .. } => None,
+        }
+    }
+
     /// Returns the client and the reference.
     ///
     /// # Errors
     /// [`Error::Blocked`]
     fn open(&self) -> Result<(&Client, &Reference)> {
         match self {
-            Self::Repository { client, reference } => Ok((client, reference)),
+            Self::Repository { client, reference, .. } => Ok((client, reference)),
             Self::Blocked { reference, file } => {
                 Err(Error::Blocked { reference: reference.clone(), file: file.clone() })
             }
@@ -75,7 +87,7 @@ impl RegistryPlace {
 impl RegistrySource {
     /// Creates a source of the image of `reference`. Without a tag and a digest, the tag is `latest`.
     pub fn new(client: Client, reference: Reference) -> Self {
-        let place = RegistryPlace::Repository { client, reference: reference.clone() };
+        let place = RegistryPlace::Repository { client, reference: reference.clone(), signatures: None };
         Self::at_places(reference, vec![place])
     }
 
@@ -99,10 +111,19 @@ impl RegistrySource {
     /// # Errors
     /// The error of the last place. If there are several, all errors are in its message.
     fn try_places<T>(&self, read: impl Fn(&Client, &Reference) -> Result<T>) -> Result<T> {
+        self.try_open_places(|client, reference, _| read(client, reference))
+    }
+
+    /// Calls `read` as [`Self::try_places`] does, also with the places of the signatures.
+    fn try_open_places<T>(
+        &self,
+        read: impl Fn(&Client, &Reference, Option<&dyn SignaturePlaces>) -> Result<T>,
+    ) -> Result<T> {
         let first = self.current.load(Ordering::Relaxed);
         let mut failed: Vec<(Reference, Error)> = Vec::new();
         for (index, place) in self.places.iter().enumerate().skip(first) {
-            match place.open().and_then(|(client, reference)| read(client, reference)) {
+            let read = |(client, reference)| read(client, reference, place.signatures());
+            match place.open().and_then(read) {
                 Ok(done) => {
                     self.current.fetch_max(index, Ordering::Relaxed);
                     return Ok(done);
@@ -187,6 +208,17 @@ impl ImageSource for RegistrySource {
 
     fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
         self.try_places(|client, reference| Ok(client.referrers(reference, digest, None)?))
+    }
+
+    fn identity(&self) -> Result<ImageIdentity> {
+        identity::of_reference(&self.reference)
+    }
+
+    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        self.try_open_places(|client, reference, places| {
+            let locations = places.map(|places| places.signature_locations(reference)).transpose()?;
+            signatures::read(client, reference, locations.as_ref(), manifest)
+        })
     }
 
     fn blob(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobBody> {

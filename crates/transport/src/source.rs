@@ -5,8 +5,9 @@ use std::io::{Cursor, Read};
 
 use vmroot_compress::Compression;
 use vmroot_model::{Descriptor, Digest, Reference};
+use vmroot_trust::{ImageIdentity, Signature, StoredBundle};
 
-use crate::{Error, Result};
+use crate::{Error, ImageName, Result, bundles};
 
 /// A source of one image: a repository of a registry, or one image of an archive or directory.
 ///
@@ -83,6 +84,32 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
         Ok(Vec::new())
     }
 
+    /// Returns the name of the image in policies on signatures.
+    ///
+    /// # Errors
+    /// A policy has no name for the image, or its path cannot be resolved.
+    fn identity(&self) -> Result<ImageIdentity> {
+        ImageName::parse(&self.name())?.policy_identity()
+    }
+
+    /// Returns the signatures of a manifest or index in the forms of containers/image. They are not verified. Empty if the
+    /// source cannot have any.
+    ///
+    /// # Errors
+    /// - [`Error::TooManySignatures`](crate::Error::TooManySignatures): there are more than any policy examines.
+    /// - The source cannot be read.
+    fn signatures(&self, _manifest: &Digest) -> Result<Vec<Signature>> {
+        Ok(Vec::new())
+    }
+
+    /// Returns the sigstore bundles that refer to a manifest or index. They are not verified.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    fn bundles(&self, manifest: &Digest) -> Result<Vec<StoredBundle>> {
+        bundles::of_referrers(self, manifest)
+    }
+
     /// Returns the document by which the image was written into the source, if [`Self::manifest`] returns another one: a
     /// manifest with the same config, or an index that lists the manifest. The source may not have its layers or other
     /// images, so it is for descriptions of the image only.
@@ -110,16 +137,7 @@ impl dyn ImageSource + '_ {
     /// - [`Error::WrongBlob`]: the bytes have another size or digest than the descriptor.
     /// - The errors of [`ImageSource::blob`].
     pub fn read_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
-        let &Descriptor { digest, size, .. } = descriptor;
-        if size > limit {
-            return Err(Error::BlobTooLarge { place: self.name(), digest, size, limit });
-        }
-        let mut bytes = Vec::new();
-        // One byte more than expected, to detect a longer blob.
-        let read = self.blob(descriptor, 0)?.reader.take(size + 1).read_to_end(&mut bytes);
-        read.map_err(|error| Error::of_reader(error, self.name(), digest))?;
-        self.check(descriptor, &bytes)?;
-        Ok(bytes)
+        read_blob(self, descriptor, limit)
     }
 
     /// Reads the manifest or index of a descriptor, and checks its size and digest.
@@ -129,21 +147,35 @@ impl dyn ImageSource + '_ {
     /// - The errors of [`ImageSource::manifest`].
     pub fn read_manifest(&self, descriptor: &Descriptor) -> Result<RawManifest> {
         let raw = self.manifest(Some(&descriptor.digest))?;
-        self.check(descriptor, &raw.bytes)?;
+        check(self, descriptor, &raw.bytes)?;
         Ok(raw)
     }
+}
 
-    fn check(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
-        let &Descriptor { digest, size, .. } = descriptor;
-        let wrong = |reason| Err(Error::WrongBlob { place: self.name(), digest, reason });
-        if bytes.len() as u64 != size {
-            return wrong(format!("has {} bytes, its descriptor says {size}", bytes.len()));
-        }
-        if !digest.is_of(bytes) {
-            return wrong("has another digest".to_owned());
-        }
-        Ok(())
+/// Reads a whole blob, as [`ImageSource::read_blob`] does.
+pub(crate) fn read_blob<S: ImageSource + ?Sized>(source: &S, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
+    let &Descriptor { digest, size, .. } = descriptor;
+    if size > limit {
+        return Err(Error::BlobTooLarge { place: source.name(), digest, size, limit });
     }
+    let mut bytes = Vec::new();
+    // One byte more than expected, to detect a longer blob.
+    let read = source.blob(descriptor, 0)?.reader.take(size + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Error::of_reader(error, source.name(), digest))?;
+    check(source, descriptor, &bytes)?;
+    Ok(bytes)
+}
+
+fn check<S: ImageSource + ?Sized>(source: &S, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
+    let &Descriptor { digest, size, .. } = descriptor;
+    let wrong = |reason| Err(Error::WrongBlob { place: source.name(), digest, reason });
+    if bytes.len() as u64 != size {
+        return wrong(format!("has {} bytes, its descriptor says {size}", bytes.len()));
+    }
+    if !digest.is_of(bytes) {
+        return wrong("has another digest".to_owned());
+    }
+    Ok(())
 }
 
 /// The unparsed bytes of a manifest or index, for [`Document::parse`](vmroot_model::Document::parse).

@@ -10,10 +10,13 @@ mod copy;
 mod delete;
 mod documents;
 mod leases;
+mod policy;
 mod pull;
 #[cfg(feature = "registry")]
 mod registry;
 mod repair;
+#[cfg(feature = "registry")]
+mod sign;
 mod store;
 #[cfg(feature = "registry")]
 mod sync;
@@ -26,16 +29,20 @@ use std::sync::Arc;
 use vmroot_image_store::{Fallback, NoProgress, Progress, Store, StoreOptions};
 use vmroot_model::Platform;
 use vmroot_output::Cancel;
+use vmroot_transport::Admission;
 
 pub use self::changes::Why;
 pub use self::commit::{CommitLayer, CommitOptions};
 #[cfg(feature = "registry")]
 pub use self::configuration::RegistryConfiguration;
 pub use self::documents::ImageDocuments;
+pub use self::policy::PolicyReport;
 pub use self::pull::PullOptions;
 #[cfg(feature = "registry")]
 pub use self::registry::{ImageInstance, is_tag_list_refused};
 pub use self::repair::RepairOptions;
+#[cfg(feature = "registry")]
+pub use self::sign::{Attestation, SignatureForms};
 #[cfg(feature = "registry")]
 pub use self::sync::{SyncDestination, SyncItem, SyncOptions, SyncSource, SyncTargets};
 pub use self::transports::TransportOptions;
@@ -65,6 +72,9 @@ pub struct ClientOptions {
     /// layout or a directory is accepted for any platform in each case; so is an image that an id or the digest of its
     /// manifest names. [`Record::platform`](crate::Record::platform) is the platform of the result.
     pub fallback: Fallback,
+    /// The policy on signatures that each image must meet, when it is pulled, loaded, copied, or used from the cache. By
+    /// default there is none, and no signature is read.
+    pub policy: Option<Admission>,
     /// Options of `docker-daemon:`, `containers-storage:` and `oci:`.
     pub transports: TransportOptions,
     /// The directory for temporary files of archives. The default is the cache. Of a cache that cannot be written, it also
@@ -83,6 +93,7 @@ impl ClientOptions {
             store: StoreOptions::new(directory),
             platform: None,
             fallback: Fallback::Refuse,
+            policy: None,
             transports: TransportOptions::default(),
             temporary_dir: None,
         }
@@ -170,6 +181,7 @@ pub struct Client {
     registries: configuration::Registries,
     platform: Option<Platform>,
     fallback: Fallback,
+    policy: Option<Admission>,
     transports: TransportOptions,
     temporary_dir: Option<PathBuf>,
     pub(crate) progress: Arc<dyn Progress>,
@@ -197,6 +209,7 @@ impl Client {
             store: Store::open(options.store)?,
             platform: options.platform,
             fallback: options.fallback,
+            policy: options.policy,
             transports: options.transports,
             temporary_dir: options.temporary_dir,
             progress: Arc::new(NoProgress),

@@ -38,6 +38,12 @@ enum Inner {
     Source(vmroot_transport::Error),
     #[error(transparent)]
     Copy(vmroot_copy::Error),
+    #[error(transparent)]
+    Trust(vmroot_trust::Error),
+    #[error(transparent)]
+    Sigstore(vmroot_sigstore::Error),
+    #[error(transparent)]
+    OpenPgp(vmroot_openpgp::Error),
     #[cfg(feature = "registry")]
     #[error(transparent)]
     Registry(vmroot_registry::Error),
@@ -109,6 +115,9 @@ from! {
     Store(vmroot_image_store::Error),
     Source(vmroot_transport::Error),
     Copy(vmroot_copy::Error),
+    Trust(vmroot_trust::Error),
+    Sigstore(vmroot_sigstore::Error),
+    OpenPgp(vmroot_openpgp::Error),
     #[cfg(feature = "registry")]
     Registry(vmroot_registry::Error),
     #[cfg(feature = "registry")]
@@ -148,6 +157,9 @@ impl Error {
             Inner::Store(error) => error.kind(),
             Inner::Source(error) => error.kind(),
             Inner::Copy(error) => error.kind(),
+            Inner::Trust(error) => error.kind(),
+            Inner::Sigstore(error) => error.kind(),
+            Inner::OpenPgp(error) => error.kind(),
             #[cfg(feature = "registry")]
             Inner::Registry(error) => error.kind(),
             #[cfg(feature = "registry")]
@@ -188,6 +200,7 @@ impl Error {
             Inner::Store(error) => error.limit(),
             Inner::Source(error) => error.limit(),
             Inner::Copy(error) => error.limit(),
+            Inner::Trust(error) => error.limit(),
             Inner::Index(error) => error.limit(),
             Inner::Export(error) => error.limit(),
             Inner::Changes(error) => error.limit(),

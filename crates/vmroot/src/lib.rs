@@ -55,17 +55,18 @@ mod prebaked;
 mod progress;
 mod remote;
 mod runtime;
+pub mod signing;
 mod top;
 mod validate;
 
-pub use client::{
-    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PullOptions, RepairOptions, TransportOptions,
-    Why,
-};
 #[cfg(feature = "registry")]
 pub use client::{
-    ImageInstance, RegistryConfiguration, SyncDestination, SyncItem, SyncOptions, SyncSource, SyncTargets,
-    is_tag_list_refused,
+    Attestation, ImageInstance, RegistryConfiguration, SignatureForms, SyncDestination, SyncItem, SyncOptions,
+    SyncSource, SyncTargets, is_tag_list_refused,
+};
+pub use client::{
+    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PolicyReport, PullOptions, RepairOptions,
+    TransportOptions, Why,
 };
 pub use error::{Error, Result};
 pub use name::is_id;
@@ -90,10 +91,10 @@ pub use vmroot_errors::{ErrorKind, Limit, describe_content, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
     AddedLayer, AffectedImage, BlobProgress, BlobStage, CollectOptions, Collection, Fallback, FileKind, Finding,
-    FindingState, FreedLayer, HistoryStep, Holder, Image, ImageFilter, ImageSpace, KeptImage, LayerRecord, LayerSize,
-    LayerSpace, Lease, LeasedImage, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer, NoProgress, Progress,
-    PullPolicy, QuarantinedFile, Reason, Record, Removal, RemovedImage, RootSpace, SaveFormat, SaveOptions, SpaceUsage,
-    Tagged, Untagged, VerifyProgress, VerifyReport, Work, WorkProgress,
+    FindingState, FreedLayer, HistoryStep, Holder, Image, ImageFilter, ImageSpace, Judged, JudgedSignature, KeptImage,
+    LayerRecord, LayerSize, LayerSpace, Lease, LeasedImage, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer,
+    NoProgress, Progress, PullPolicy, QuarantinedFile, Reason, Record, Removal, RemovedImage, RootSpace, SaveFormat,
+    SaveOptions, SpaceUsage, Tagged, Untagged, VerifyProgress, VerifyReport, Work, WorkProgress,
 };
 pub use vmroot_layer_index::BuildOptions;
 pub use vmroot_model::{
@@ -107,7 +108,8 @@ pub use vmroot_registry::{
     AuthFiles, ClientOptions as RegistryOptions, Credential, CredentialChain, Credentials, FixedCredential, Proxies,
 };
 pub use vmroot_transport::{
-    Archive, ArchiveImage, DestinationOptions, ImageDestination, ImageName, ImageSelector, ImageSource, LayerForm,
+    Admission, Archive, ArchiveImage, DestinationOptions, ImageDestination, ImageName, ImageSelector, ImageSource,
+    LayerForm,
 };
 
 // Foreign types in signatures.
@@ -192,6 +194,9 @@ pub use vmroot_layer_index as layer_index;
 /// Names, digests, platforms and documents of images.
 #[doc(inline)]
 pub use vmroot_model as model;
+/// Verifies and makes OpenPGP signed messages.
+#[doc(inline)]
+pub use vmroot_openpgp as openpgp;
 /// Output files that appear only when they are complete, progress, and omissions.
 #[doc(inline)]
 pub use vmroot_output as output;
@@ -199,9 +204,15 @@ pub use vmroot_output as output;
 #[cfg(feature = "registry")]
 #[doc(inline)]
 pub use vmroot_registry as registry;
+/// Verifies and makes sigstore signatures.
+#[doc(inline)]
+pub use vmroot_sigstore as sigstore;
 /// Reads images from registries, archives, layouts and directories.
 #[doc(inline)]
 pub use vmroot_transport as transport;
+/// Policies on signatures of images, and verdicts with their reasons.
+#[doc(inline)]
+pub use vmroot_trust as trust;
 /// Writes and verifies hash trees of dm-verity over disk images.
 #[doc(inline)]
 pub use vmroot_verity as verity;

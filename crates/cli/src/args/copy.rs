@@ -8,7 +8,8 @@ use vmroot::Platform;
 
 use super::platform::parse_platform;
 use super::quantity::parse_duration;
-use super::skopeo::SigningArguments;
+use super::signing::SigningArguments;
+use super::skopeo::EncryptionArguments;
 use super::switches::parse_bool;
 
 /// The options of `copy`.
@@ -63,7 +64,7 @@ pub(crate) struct ImageArguments {
     #[arg(long)]
     #[arg(help_heading = "Manifests")]
     pub(crate) preserve_digests: bool,
-    /// Accepted for skopeo's command lines: signatures beside the image are never copied
+    /// Copy without the signatures of the image, so that the copy may differ from it
     #[arg(long)]
     #[arg(help_heading = "Manifests")]
     pub(crate) remove_signatures: bool,
@@ -89,6 +90,8 @@ pub(crate) struct TransferArguments {
     pub(crate) retry_delay: Option<Duration>,
     #[command(flatten)]
     pub(crate) signing: SigningArguments,
+    #[command(flatten)]
+    encryption: EncryptionArguments,
 }
 
 /// Parses the number of blobs at once. As in skopeo, 0 stands for the default.

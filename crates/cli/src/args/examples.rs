@@ -215,6 +215,25 @@ const EXAMPLES: &[(&str, &str)] = &[
         "vmroot registries explain alpine\nvmroot registries explain docker://registry.example/app:1",
     ),
     (
+        "policy explain",
+        "vmroot policy explain alpine:3.20\n\
+         vmroot policy explain --policy policy.json docker://registry.example/app:1",
+    ),
+    ("policy check", "vmroot policy check alpine:3.20"),
+    ("sign", "vmroot sign --key cosign.key registry.example/app:1"),
+    ("verify-signature", "vmroot verify-signature --key cosign.pub registry.example/app:1"),
+    ("attest", "vmroot attest --key cosign.key --type spdxjson --predicate app.spdx.json registry.example/app:1"),
+    ("attestations", "vmroot attestations --key cosign.pub --json registry.example/app:1"),
+    (
+        "standalone-sign",
+        "vmroot standalone-sign manifest.json registry.example/app:1 release@example.org -o signature-1",
+    ),
+    (
+        "standalone-verify",
+        "vmroot standalone-verify --public-key-file release.gpg manifest.json registry.example/app:1 any signature-1",
+    ),
+    ("generate-sigstore-key", "vmroot generate-sigstore-key --output-prefix release"),
+    (
         "layer index",
         "vmroot layer index layer.tar.gz --output layers\n\
          # Of a pipe\n\

@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::Args;
 
 use super::quantity::parse_seconds;
-use super::skopeo::PolicyArguments;
 use super::switches::parse_bool;
 
 /// Options for registries.
@@ -54,8 +53,6 @@ pub(crate) struct RegistryArguments {
     /// Begin the User-Agent header with this text
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) user_agent_prefix: Option<String>,
-    #[command(flatten)]
-    pub(crate) policy: PolicyArguments,
 }
 
 /// The files with credentials and the configuration of registries.
@@ -71,6 +68,10 @@ pub(crate) struct RegistryFiles {
     /// Read the drop-ins of registries.conf from this directory only
     #[arg(long, global = true, value_name = "DIR", hide = true)]
     pub(crate) registries_conf_dir: Option<PathBuf>,
+    /// Read the places of signatures from this directory
+    /// [default: ~/.config/containers/registries.d, or that in /etc]
+    #[arg(long = "registries.d", global = true, value_name = "DIR")]
+    pub(crate) registries_d: Option<PathBuf>,
     /// Read the system's configuration below this directory instead of /
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) sysroot: Option<PathBuf>,

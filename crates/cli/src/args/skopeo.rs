@@ -22,24 +22,6 @@ pub(crate) struct OverrideArguments {
     pub(crate) override_variant: Option<String>,
 }
 
-/// The options of skopeo for policies on signatures.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct PolicyArguments {
-    /// Accept images without a check of their signatures. vmroot checks none
-    #[arg(long, global = true)]
-    insecure_policy: bool,
-    #[arg(long, global = true, hide = true, value_parser = refuse_policy)]
-    policy: Option<String>,
-    #[arg(long = "registries.d", global = true, hide = true, value_parser = refuse_policy)]
-    registries_d: Option<String>,
-    #[arg(long, global = true, hide = true)]
-    pub(crate) require_signed: bool,
-}
-
-/// The reason why options for policies are refused.
-pub(crate) const NO_POLICY: &str =
-    "vmroot does not check signatures yet; omit the option to accept images without a check";
-
 impl OverrideArguments {
     /// Returns whether one of the options is given.
     pub(crate) fn is_given(&self) -> bool {
@@ -73,35 +55,15 @@ impl OverrideArguments {
     }
 }
 
-fn refuse_policy(_: &str) -> Result<String, String> {
-    Err(NO_POLICY.to_owned())
-}
-
-/// The options of skopeo's `copy` and `sync` for signing and encryption. All are refused, with the reason.
+/// The options of skopeo's `copy` and `sync` for encryption. All are refused, with the reason.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct SigningArguments {
-    #[arg(long, hide = true, value_parser = refuse_to_sign)]
-    sign_by: Option<String>,
-    #[arg(long, hide = true, value_parser = refuse_to_sign)]
-    sign_by_sigstore: Option<String>,
-    #[arg(long, hide = true, value_parser = refuse_to_sign)]
-    sign_by_sigstore_private_key: Option<String>,
-    #[arg(long, hide = true, value_parser = refuse_to_sign)]
-    sign_by_sq_fingerprint: Option<String>,
-    #[arg(long, hide = true, value_parser = refuse_to_sign)]
-    sign_identity: Option<String>,
-    #[arg(long, hide = true, value_parser = refuse_to_sign)]
-    sign_passphrase_file: Option<String>,
+pub(crate) struct EncryptionArguments {
     #[arg(long, hide = true, value_parser = refuse_encryption)]
     encryption_key: Option<String>,
     #[arg(long, hide = true, allow_hyphen_values = true, value_parser = refuse_encryption)]
     encrypt_layer: Option<String>,
     #[arg(long, hide = true, value_parser = refuse_encryption)]
     decryption_key: Option<String>,
-}
-
-fn refuse_to_sign(_: &str) -> Result<String, String> {
-    Err("vmroot does not sign images yet; copy without the option, and sign the copy with another program".to_owned())
 }
 
 fn refuse_encryption(_: &str) -> Result<String, String> {

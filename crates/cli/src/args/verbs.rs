@@ -8,7 +8,10 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args as _, Command, Id};
 
 use super::examples;
-use super::{LimitArguments, PlatformArguments, PullArguments, RegistryArguments, RegistryFiles, ResourceArguments};
+use super::{
+    LimitArguments, PlatformArguments, PolicyArguments, PullArguments, RegistryArguments, RegistryFiles,
+    ResourceArguments,
+};
 
 /// Options that several commands share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,23 +24,25 @@ pub(crate) enum Group {
     Registry,
     /// The files with credentials and the configuration of registries, which are part of [`Self::Registry`].
     RegistryFiles,
+    /// The policy on signatures.
+    Policy,
     /// Limits on layers.
     Limits,
     /// Connections and temporary files.
     Resources,
 }
 
-use Group::{Limits, Platform, Pull, Registry, RegistryFiles as Files, Resources};
+use Group::{Limits, Platform, Policy, Pull, Registry, RegistryFiles as Files, Resources};
 
 /// A command: its name on the command line, its line in the list of commands, and the groups that it uses.
 type Verb = (&'static str, &'static str, &'static [Group]);
 
 /// The groups of commands that read an image, from the cache or a registry.
-const IMAGE: &[Group] = &[Platform, Pull, Registry, Limits, Resources];
+const IMAGE: &[Group] = &[Platform, Pull, Registry, Policy, Limits, Resources];
 /// The groups of commands that read or write archives, and ask no registry.
 const ARCHIVE: &[Group] = &[Platform, Limits, Resources];
 /// The groups of commands that copy images.
-const COPY: &[Group] = &[Platform, Registry, Limits, Resources];
+const COPY: &[Group] = &[Platform, Registry, Policy, Limits, Resources];
 
 /// All commands, by subject.
 pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
@@ -45,7 +50,7 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
         "Get, make and copy images",
         &[
             ("pull", "Fetch images, and print their ids", IMAGE),
-            ("load", "Load images from archives", ARCHIVE),
+            ("load", "Load images from archives", &[Platform, Policy, Limits, Resources]),
             ("save", "Save images as an archive", ARCHIVE),
             ("commit", "Make an image of another one, with one more layer", IMAGE),
             ("copy", "Copy an image between registries, archives, directories", COPY),
@@ -116,6 +121,20 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
         ],
     ),
     (
+        "Trust images",
+        &[
+            ("policy explain", "Print the requirements on an image's signatures", COPY),
+            ("policy check", "Check the signatures of an image in the cache", &[Platform, Policy, Files]),
+            ("sign", "Sign an image in its registry", &[Registry]),
+            ("verify-signature", "Verify that a key signed an image in its registry", &[Registry]),
+            ("attest", "Sign a statement about an image in its registry", &[Registry]),
+            ("attestations", "Print the verified attestations of an image", &[Registry]),
+            ("standalone-sign", "Sign a manifest in a file", &[]),
+            ("standalone-verify", "Verify a signature in a file", &[]),
+            ("generate-sigstore-key", "Generate a key pair for signatures", &[]),
+        ],
+    ),
+    (
         "Other",
         &[
             ("layer index", "Read a layer's tar, and write its index and contents", &[Limits]),
@@ -141,11 +160,25 @@ const OTHER_HELP: [(&str, &str, &str); 6] = [
 ];
 
 /// The commands of skopeo, after which its scripts have options that stand before every command.
-const SKOPEO_VERBS: [&str; 8] =
-    ["copy", "delete", "inspect", "list-tags", "login", "logout", "manifest-digest", "sync"];
+const SKOPEO_VERBS: [&str; 11] = [
+    "copy",
+    "delete",
+    "generate-sigstore-key",
+    "inspect",
+    "list-tags",
+    "login",
+    "logout",
+    "manifest-digest",
+    "standalone-sign",
+    "standalone-verify",
+    "sync",
+];
 /// The options that skopeo has before every command.
-const SKOPEO_OPTIONS: [&str; 7] = [
+const SKOPEO_OPTIONS: [&str; 10] = [
     "insecure_policy",
+    "policy",
+    "registries_d",
+    "require_signed",
     "override_os",
     "override_arch",
     "override_variant",
@@ -155,7 +188,7 @@ const SKOPEO_OPTIONS: [&str; 7] = [
 ];
 
 impl Group {
-    const ALL: [Self; 6] = [Platform, Pull, Registry, Files, Limits, Resources];
+    const ALL: [Self; 7] = [Platform, Pull, Registry, Files, Policy, Limits, Resources];
 
     /// Returns the ids of the options.
     fn ids(self) -> Vec<Id> {
@@ -165,6 +198,7 @@ impl Group {
             Pull => PullArguments::augment_args(empty),
             Registry => RegistryArguments::augment_args(empty),
             Files => RegistryFiles::augment_args(empty),
+            Policy => PolicyArguments::augment_args(empty),
             Limits => LimitArguments::augment_args(empty),
             Resources => ResourceArguments::augment_args(empty),
         };
@@ -178,6 +212,7 @@ impl Group {
             Pull => "does not pull images",
             Registry => "sends no requests to registries",
             Files => "does not use the configuration of registries",
+            Policy => "neither fetches nor uses images",
             Limits => "reads no layers",
             Resources => "neither fetches layers nor reads archives",
         }
@@ -199,6 +234,13 @@ fn groups(path: &str) -> &'static [Group] {
 /// that the command continues when it is run again.
 pub(crate) fn fetches_images(path: &str) -> bool {
     [Platform, Registry, Resources].iter().all(|group| groups(path).contains(group))
+}
+
+/// Returns whether a command, or one of those below it, obeys the policy on signatures.
+pub(crate) fn uses_policy(name: &str) -> bool {
+    let is_own = |path: &str| path == name || path.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '));
+    let mut verbs = SUBJECTS.iter().flat_map(|(_, verbs)| *verbs);
+    verbs.any(|(path, _, groups)| is_own(path) && groups.contains(&Policy))
 }
 
 /// Gives each command of the program the options of the groups that it uses, and hides the others. Commands that are not
@@ -260,7 +302,7 @@ fn help_template() -> String {
     for (subject, verbs) in SUBJECTS {
         text += &format!("\n{header}{subject}:{header:#}\n");
         for (name, summary, _) in *verbs {
-            text += &format!("  {literal}{name:18}{literal:#}  {summary}\n");
+            text += &format!("  {literal}{name:21}{literal:#}  {summary}\n");
         }
     }
     text + &format!(
@@ -345,7 +387,7 @@ mod tests {
     #[test]
     fn the_list_of_commands_fits_80_columns() {
         for (name, summary, _) in SUBJECTS.iter().flat_map(|(_, verbs)| *verbs) {
-            assert!(name.len() <= 18 && summary.len() <= 58, "{name}: {summary}");
+            assert!(name.len() <= 21 && summary.len() <= 55, "{name}: {summary}");
         }
     }
 

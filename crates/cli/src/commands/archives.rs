@@ -102,7 +102,8 @@ pub(crate) fn load(
     let path = |file: &PathBuf| if file == Path::new("-") { PathBuf::from("/dev/stdin") } else { file.clone() };
     let paths: Vec<PathBuf> = files.iter().map(path).collect();
     let platforms = requested_platforms(context, platforms);
-    let options = LoadOptions { platforms, all_platforms, selector: picked.map(parse_pick).transpose()? };
+    let options =
+        LoadOptions { platforms, all_platforms, selector: picked.map(parse_pick).transpose()?, admission: None };
     // An archive that is compressed or comes through a pipe is read as a whole first.
     let names: Vec<_> = files.iter().map(|file| file_name(file)).collect();
     let task = NewTask::new(Action::Load, names.join(", ")).start(LONG);

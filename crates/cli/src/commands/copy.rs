@@ -88,6 +88,7 @@ pub(crate) fn copy_options(
     });
     options.preserve_digests = images.preserve_digests;
     options.referrers = images.referrers;
+    options.remove_signatures = images.remove_signatures;
     options.compression = compression;
     options.dry_run = transfer.dry_run;
     options.parallel = usize::from(transfer.image_parallel_copies);
@@ -96,6 +97,7 @@ pub(crate) fn copy_options(
     options.retry_delay = transfer.retry_delay.filter(|delay| !delay.is_zero());
     options.limits = context.limits();
     options.cancel = context.cancel();
+    super::signers::add(context, &transfer.signing, &mut options)?;
     Ok(options)
 }
 

@@ -25,7 +25,8 @@ pub(crate) fn diff(context: &Context, old: &str, new: &str, arguments: &DiffArgu
         Ok(true) if arguments.exit_code => Err(AlreadyReported(DIFFERENT).into()),
         // A script must not take an error for a difference.
         Err(error) if arguments.exit_code => {
-            let failed = Failed { verb: "diff", context: Some(context) };
+            let images = [old.to_owned(), new.to_owned()];
+            let failed = Failed { verb: "diff", context: Some(context), images: &images };
             let code = report_as(&error, &failed, |code| if code == DIFFERENT { TROUBLE } else { code });
             Err(AlreadyReported(code).into())
         }

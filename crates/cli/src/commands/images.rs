@@ -286,9 +286,11 @@ fn readable_time(text: &str) -> String {
 pub(crate) fn config(context: &Context, name: &str, raw: bool) -> anyhow::Result<()> {
     if name.starts_with("prebaked:") {
         if raw {
-            return Err(
-                UsageError(format!("{name}: --raw needs an image, whose config a prebaked directory lacks")).into()
-            );
+            return Err(Advised::usage(
+                format!("{name}: --raw needs an image"),
+                "a prebaked directory lacks its config",
+            )
+            .into());
         }
         return Ok(output::print_json_text(context.open(name)?.config()?.to_json().trim_end())?);
     }
@@ -334,10 +336,11 @@ fn remote_config(
 fn name_in_cache(name: &str) -> anyhow::Result<&str> {
     match name.strip_prefix("docker://").or_else(|| name.strip_prefix("vmroot:")) {
         Some(name) => Ok(name),
-        None if ImageName::has_transport(name) => {
-            Err(UsageError(format!("{name}: untag takes names of images in the cache, as `vmroot images` prints them"))
-                .into())
-        }
+        None if ImageName::has_transport(name) => Err(Advised::usage(
+            format!("{name}: untag takes names of images in the cache"),
+            "`vmroot images` prints them",
+        )
+        .into()),
         None => Ok(name),
     }
 }

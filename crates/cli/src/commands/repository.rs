@@ -46,9 +46,11 @@ pub(crate) fn refuse_registry(name: &str) -> anyhow::Result<()> {
     let is_port = |text: &str| (2..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_host = |text: &str| text == "localhost" || text.contains('.');
     match bare.split_once(':') {
-        Some((host, port)) if is_host(host) && is_port(port) => {
-            Err(UsageError(format!("{name} is a registry: `vmroot repos {bare}` lists its repositories")).into())
-        }
+        Some((host, port)) if is_host(host) && is_port(port) => Err(Advised::usage(
+            format!("{name} is a registry, not a repository"),
+            format!("`vmroot repos {bare}` lists its repositories"),
+        )
+        .into()),
         _ => Ok(()),
     }
 }

@@ -6,7 +6,9 @@ use clap_mangen::roff::{Roff, bold, roman};
 use super::name;
 
 /// Commands whose pages a reader of the first one's may want.
-const RELATED: [(&str, &[&str]); 34] = [
+const RELATED: [(&str, &[&str]); 42] = [
+    ("attest", &["attestations", "sign"]),
+    ("attestations", &["attest", "verify-signature"]),
     ("boot", &["export", "mount", "virtiofs"]),
     ("cat", &["ls", "resolve", "stat"]),
     ("commit", &["diff", "history", "mount", "save"]),
@@ -18,6 +20,7 @@ const RELATED: [(&str, &[&str]); 34] = [
     ("digest", &["inspect", "instances"]),
     ("export", &["boot", "commit", "mount", "virtiofs"]),
     ("gc", &["df", "lease", "rm", "verify"]),
+    ("generate-sigstore-key", &["sign"]),
     ("history", &["diff", "inspect", "why"]),
     ("images", &["df", "inspect", "pull", "rm"]),
     ("inspect", &["config", "history", "images"]),
@@ -30,9 +33,13 @@ const RELATED: [(&str, &[&str]); 34] = [
     ("ls", &["cat", "mount", "stat"]),
     ("mount", &["commit", "export", "mounts", "umount", "virtiofs"]),
     ("mounts", &["mount", "umount"]),
+    ("policy", &["copy", "pull"]),
     ("pull", &["boot", "export", "images", "login", "mount"]),
     ("rm", &["gc", "images"]),
     ("save", &["copy", "load"]),
+    ("sign", &["attest", "generate-sigstore-key", "verify-signature"]),
+    ("standalone-sign", &["standalone-verify"]),
+    ("standalone-verify", &["standalone-sign"]),
     ("sync", &["copy", "list-tags"]),
     ("tag", &["copy", "delete", "images", "untag"]),
     ("tags", &["inspect", "list-tags", "repos"]),
@@ -40,6 +47,7 @@ const RELATED: [(&str, &[&str]); 34] = [
     ("untag", &["images", "rm", "tag"]),
     ("verify", &["gc", "pull"]),
     ("verity", &["boot", "export"]),
+    ("verify-signature", &["policy", "sign"]),
     ("virtiofs", &["boot", "mount"]),
 ];
 
@@ -50,7 +58,11 @@ pub(super) fn see_also(command: &Command, roff: &mut Roff) {
     // The pages of the commands above, such as vmroot and vmroot-layer.
     let above = own.match_indices('-').map(|(end, _)| own[..end].to_owned());
     let is_page = |page: &String| {
-        page == "vmroot" || page == "vmroot-layer" || page == "vmroot-registries" || page == "vmroot-verity"
+        page == "vmroot"
+            || page == "vmroot-layer"
+            || page == "vmroot-registries"
+            || page == "vmroot-policy"
+            || page == "vmroot-verity"
     };
     pages.extend(above.filter(is_page).map(|page| (page, "1")));
     let related = RELATED.iter().find(|(command, _)| own.strip_prefix("vmroot-") == Some(*command));

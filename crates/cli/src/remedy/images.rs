@@ -159,6 +159,12 @@ pub(super) fn of_transport(error: &transport::Error, failed: &Failed<'_>) -> Opt
         Error::DaemonUnreachable { .. } => {
             "check that the Docker engine runs; DOCKER_HOST or --daemon-host names its address".to_owned()
         }
+        Error::RefusedByPolicy(_) => {
+            "`vmroot policy explain IMAGE` prints the requirements and what was found; registries.d names the places of \
+             signatures"
+                .to_owned()
+        }
+        Error::CannotHoldSignatures { .. } => "--remove-signatures copies without signatures".to_owned(),
         Error::Occupied { .. } => "choose another place, or remove what is there".to_owned(),
         _ => return None,
     })

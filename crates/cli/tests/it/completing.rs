@@ -196,6 +196,15 @@ fn commands_with_registry_options_send_requests() {
         ("delete", &[IMAGE]),
         ("manifest-digest", &["/dev/null"]),
         ("registries explain", &[IMAGE]),
+        ("policy explain", &[IMAGE, "--require-signed"]),
+        ("policy check", &[IMAGE]),
+        ("sign", &[IMAGE, "--key=none"]),
+        ("verify-signature", &[IMAGE, "--key=none"]),
+        ("attest", &[IMAGE, "--key=none", "--predicate=none", "--type=spdxjson"]),
+        ("attestations", &[IMAGE, "--key=none"]),
+        ("standalone-sign", &["none", "x:1", "x", "-o", "signature"]),
+        ("standalone-verify", &["none", "x:1", "x", "none"]),
+        ("generate-sigstore-key", &["--output-prefix=none/key", "--passphrase-file=/dev/null"]),
         ("layer index", &["/dev/null"]),
         ("layer verify", &["/dev/null"]),
         ("layer dump", &["/dev/null"]),
@@ -206,8 +215,9 @@ fn commands_with_registry_options_send_requests() {
         ("man", &["man"]),
     ];
     // `verify` sends requests for damaged blobs only, which other tests have. `registries explain` explains the options.
-    // `boot` reads the kernel before all else.
-    const WITHOUT_REQUEST: [&str; 3] = ["verify", "registries explain", "boot"];
+    // `boot` reads the kernel before all else, and the commands for signatures read the key.
+    const WITHOUT_REQUEST: [&str; 8] =
+        ["verify", "registries explain", "boot", "policy check", "sign", "verify-signature", "attest", "attestations"];
     let registry = Registry::start();
     let program = Program::new();
     fs::create_dir(program.path("empty")).unwrap();

@@ -63,6 +63,7 @@ mod shapes;
 mod sharing;
 mod sharing_guests;
 mod shell;
+mod signing;
 mod skopeo_options;
 mod snapshots;
 mod space;

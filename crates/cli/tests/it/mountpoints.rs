@@ -40,7 +40,7 @@ fn the_working_directory_can_be_the_mountpoint() {
     if cannot_mount() {
         return;
     }
-    let test = PlaceTest::new();
+    let test = MountTest::without_place("place");
     fs::create_dir_all(test.place.join("sub")).unwrap();
     for (name, driver) in [(".", "fuse"), ("sub/..", "fuse"), (".", "auto")] {
         let driver_option = format!("--driver={driver}");
@@ -55,7 +55,7 @@ fn the_working_directory_can_be_the_mountpoint() {
         let own = |mount: &&serde_json::Value| mount["directory"] == printed["directory"];
         let listed = mounts.as_array().unwrap().iter().find(own).unwrap_or_else(|| panic!("{about}: {mounts}"));
         assert_eq!(listed["platform"], "linux/amd64", "{about}");
-        test.umount(&[]);
+        test.umount();
     }
     // No record of a use is left.
     test.program.ok(["rm", &test.image]);
@@ -67,7 +67,7 @@ fn the_time_of_the_command_is_over_in_the_foreground_only() {
     if cannot_mount() {
         return;
     }
-    let test = PlaceTest::new();
+    let test = MountTest::without_place("place");
     fs::create_dir_all(&test.place).unwrap();
     let place = test.place.to_str().unwrap();
     let message = test.program.fails(124, ["--command-timeout=1s", "mount", &test.image, place, "--driver=fuse"]);
@@ -75,7 +75,7 @@ fn the_time_of_the_command_is_over_in_the_foreground_only() {
     test.program.ok(["--command-timeout=5s", "mount", &test.image, place, "--driver=fuse", "--detach"]);
     std::thread::sleep(std::time::Duration::from_secs(6));
     assert_eq!(test.motd(), "amd64\n");
-    test.umount(&[]);
+    test.umount();
 }
 
 /// A mount that fails leaves no directory that it has made.

@@ -6,11 +6,13 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
+use std::process::Command;
 
 use serde_json::Value;
 use vmroot_testkit::image::Index;
 use vmroot_testkit::layer::Encoding;
 use vmroot_testkit::registry::{Auth, Registry};
+use vmroot_testkit::skip;
 
 use crate::program::Program;
 use crate::samples::{image, index, serve, serve_index};
@@ -38,6 +40,7 @@ impl Samples {
     /// Runs a command with `--json` in the home directory, and returns what it prints.
     fn json(&self, code: i32, arguments: &[&str]) -> Value {
         let mut command = self.program.command(arguments.iter().copied().chain(["--json"]));
+        command.env("COSIGN_PASSWORD", "secret").env("GNUPGHOME", self.program.path("gnupg"));
         let output: crate::program::CommandOutput = command.current_dir(self.program.path("")).output().unwrap().into();
         let parsed = serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.code() == Some(code));
         parsed.unwrap_or_else(|| {
@@ -178,6 +181,7 @@ fn page_and_output_have_the_same_fields() {
     page.check("delete", &samples.json(0, &["delete", "oci:copy:v1"]));
     page.check("registries explain", &samples.json(0, &["registries", "explain", one]));
     page.check("registries explain", &samples.json(0, &["registries", "explain", "alpine"]));
+    let has_gnupg = check_signatures(&samples, &mut page);
     samples.registry.require(Auth::basic("user", "secret"));
     let host = samples.registry.host();
     page.check("login", &samples.json(0, &["login", &host, "--username=user", "--password=secret"]));
@@ -202,7 +206,9 @@ fn page_and_output_have_the_same_fields() {
     page.check("Errors", &serde_json::from_str(&error).unwrap());
 
     assert!(samples.failures.borrow().is_empty(), "{}", samples.failures.borrow().join("\n"));
-    page.assert_same(|title| !can_mount && ["mount", "mounts", "umount"].contains(&title));
+    page.assert_same(|title| {
+        !can_mount && ["mount", "mounts", "umount"].contains(&title) || !has_gnupg && title.starts_with("standalone-")
+    });
     let verbs: BTreeSet<String> = crate::snapshots::verbs(&samples.program).into_iter().collect();
     let with: BTreeSet<String> =
         page.titles().iter().map(|title| title.split(' ').next().unwrap().to_owned()).collect();
@@ -210,6 +216,51 @@ fn page_and_output_have_the_same_fields() {
     assert!(unknown.is_empty(), "docs/json.md has sections of {unknown:?}");
     let missing: Vec<_> = verbs.iter().filter(|verb| !with.contains(*verb) && !page.without.contains(*verb)).collect();
     assert!(missing.is_empty(), "docs/json.md has no section of {missing:?}");
+}
+
+/// Checks the verbs for signatures. Returns whether there is a program of GnuPG to generate a key.
+fn check_signatures(samples: &Samples, page: &mut Page) -> bool {
+    let one = samples.one.as_str();
+    samples.program.file("passphrase", "secret\n");
+    let generated = ["generate-sigstore-key", "--output-prefix=key", "--passphrase-file=passphrase"];
+    page.check("generate-sigstore-key", &samples.json(0, &generated));
+    page.check("sign", &samples.json(0, &["sign", "--key=key.private", one]));
+    page.check("verify-signature", &samples.json(0, &["verify-signature", "--key=key.pub", one]));
+    samples.program.file("predicate.json", "{}");
+    let attest = ["attest", "--key=key.private", "--type=spdxjson", "--predicate=predicate.json", one];
+    page.check("attest", &samples.json(0, &attest));
+    page.check("attestations", &samples.json(0, &["attestations", "--key=key.pub", one]));
+    let policy = |kind: &str, name: &str| {
+        let path = samples.program.path("key.pub").display().to_string();
+        let policy = serde_json::json!({"default": [{"type": kind, "keyPath": path}]});
+        samples.program.file(name, policy.to_string()).display().to_string()
+    };
+    let bundle = policy("vmrootBundleSigned", "bundle.json");
+    for policy in [&bundle, &policy("sigstoreSigned", "attachment.json")] {
+        let explain = ["policy", "explain", "--arch=amd64", "--policy", policy, one];
+        page.check("policy explain", &samples.json(0, &explain));
+    }
+    page.check("policy explain", &samples.json(0, &["policy", "explain", "--insecure-policy", one]));
+    samples.json(0, &["pull", "--arch=amd64", "--policy", &bundle, one]);
+    page.check("policy explain", &samples.json(0, &["policy", "check", "--arch=amd64", "--policy", &bundle, one]));
+
+    fs::create_dir(samples.program.path("gnupg")).unwrap();
+    let mut gpg = Command::new("gpg");
+    gpg.arg("--homedir").arg(samples.program.path("gnupg"));
+    gpg.args(["--batch", "--quick-generate-key", "--passphrase", "", "x@example.org", "rsa2048", "sign"]);
+    if !gpg.output().is_ok_and(|output| output.status.success()) {
+        skip::because("gpg is missing");
+        return false;
+    }
+    let listed = samples.program.ok(["inspect", "--raw", "--arch=amd64", one]);
+    samples.program.file("manifest.json", listed);
+    let sign = ["standalone-sign", "manifest.json", "x.test/y:1", "x@example.org", "--output=signature"];
+    page.check("standalone-sign", &samples.json(0, &sign));
+    let exported = Command::new("gpg").arg("--homedir").arg(samples.program.path("gnupg")).arg("--export").output();
+    samples.program.file("key.gpg", exported.unwrap().stdout);
+    let verify = ["standalone-verify", "--public-key-file=key.gpg", "manifest.json", "x.test/y:1", "any", "signature"];
+    page.check("standalone-verify", &samples.json(0, &verify));
+    true
 }
 
 /// Changes a byte of the largest blob.

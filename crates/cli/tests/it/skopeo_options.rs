@@ -44,11 +44,7 @@ fn platform_is_overridden_before_or_after_the_verb() {
 fn options_that_cannot_be_honoured_are_refused_with_the_reason() {
     let program = Program::new();
     for (arguments, reason) in [
-        (&["--policy=p.json", "copy", "oci:a", "oci:b"][..], "does not check signatures"),
-        (&["--registries.d=d", "copy", "oci:a", "oci:b"], "does not check signatures"),
-        (&["--require-signed", "copy", "oci:a", "oci:b"], "does not check signatures"),
-        (&["copy", "--sign-by=me", "oci:a", "oci:b"], "does not sign"),
-        (&["sync", "--sign-by-sigstore-private-key=k", "--src=dir", "--dest=dir", "a", "b"], "does not sign"),
+        (&["copy", "--sign-by-sq-fingerprint=x", "oci:a", "oci:b"][..], "Sequoia"),
         (&["copy", "--encrypt-layer", "-1", "oci:a", "oci:b"], "does not encrypt"),
         (&["copy", "--decryption-key=k", "oci:a", "oci:b"], "does not encrypt or decrypt"),
     ] {

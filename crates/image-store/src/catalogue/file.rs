@@ -131,7 +131,8 @@ fn decode(bytes: &[u8]) -> Option<Kept> {
 /// Returns whether the compact form has all fields of a record.
 fn is_plain(record: &Record) -> bool {
     let is_plain = |it: &Descriptor| *it == Descriptor::new(it.media_type.clone(), it.digest, it.size);
-    record.indexes.is_empty()
+    record.signatures.is_none()
+        && record.indexes.is_empty()
         && is_plain(&record.manifest)
         && is_plain(&record.config)
         && record.layers.iter().all(|layer| layer.urls.is_empty())
@@ -214,6 +215,7 @@ impl Writer {
             loaded_from,
             created,
             indexes: _,
+            signatures: _,
             shared_cache: _,
         } = record;
         self.body.push(COMPACT);
@@ -352,6 +354,7 @@ impl<'a> Reader<'a> {
             loaded_from,
             created,
             indexes: Vec::new(),
+            signatures: None,
             shared_cache: None,
         })
     }

@@ -16,7 +16,7 @@ use vmroot_testkit::image::{Image as BuiltImage, ImageBuilder, Index};
 use vmroot_testkit::layer::{Entry, Layer};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::sample::noise;
-use vmroot_transport::{ImageSource, RegistrySource};
+use vmroot_transport::{ImageSource, RegistrySource, SeenSignatures};
 
 const REPOSITORY: &str = "test/image";
 
@@ -154,6 +154,8 @@ pub(crate) fn request(reference: &Reference, policy: PullPolicy) -> PullRequest 
         policy,
         fallback: Fallback::Refuse,
         loaded_from: None,
+        admission: None,
+        signatures: SeenSignatures::default(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use vmroot_image_store::{Error, Fallback, PullPolicy, PullRequest};
 use vmroot_model::Reference;
+use vmroot_transport::SeenSignatures;
 
 use crate::fixture::{Fixture, amd64, image, name_in, request};
 
@@ -18,6 +19,8 @@ fn one_image_has_many_names() {
         policy: PullPolicy::Always,
         fallback: Fallback::Refuse,
         loaded_from: None,
+        admission: None,
+        signatures: SeenSignatures::default(),
     };
     let image =
         fixture.store.pull(&source, &request, &(std::sync::Arc::new(vmroot_image_store::NoProgress) as _)).unwrap();

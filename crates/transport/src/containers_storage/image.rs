@@ -9,11 +9,13 @@ use vmroot_model::{
     CONFIG_LIMIT, Descriptor, Digest, Document, ImageConfig, LayerCompression, MANIFEST_LIMIT, Manifest, MediaType,
     Reference, WrittenLayer,
 };
+use vmroot_trust::{ImageIdentity, Signature, StorageImage};
 
 use super::big_data::{MANIFEST, manifest_item};
 use super::files::LayerFiles;
 use super::find::Found;
 use super::records::LayerRecord;
+use super::signatures;
 use super::store::{Store, Stores};
 use super::tar_split::{LayerReader, TarSplit};
 use crate::image_documents::ImageDocuments;
@@ -29,6 +31,9 @@ pub(super) struct StoredImage {
     /// The manifest as it was stored, if the layers are others.
     original: Option<RawManifest>,
     layers: HashMap<Digest, StoredLayer>,
+    identity: ImageIdentity,
+    /// The manifest as it was stored, and its signatures. Damaged ones are an error only if they are needed.
+    signatures: Option<(Digest, std::result::Result<Vec<Signature>, String>)>,
     notes: Vec<String>,
     limits: Limits,
 }
@@ -65,6 +70,7 @@ impl StoredImage {
         }
         let by_digest = reference.and_then(Reference::digest).map(manifest_item);
         let stored = by_digest.filter(|item| Store::has_item(image, item));
+        let by_digest_exists = stored.is_some();
         let stored = stored.map(|item| store.read_item(image, &item, MANIFEST_LIMIT)).transpose()?;
         // The digest of a list selects the image that was pulled from it, whose manifest is the default one.
         let manifest = match stored.and_then(as_manifest) {
@@ -74,6 +80,11 @@ impl StoredImage {
             }
             None => None,
         };
+        let signatures = manifest.as_ref().map(|manifest| {
+            let is_default = !by_digest_exists;
+            let read = signatures::read(store, image, manifest.digest(), is_default);
+            (*manifest.digest(), read.map_err(|error| vmroot_errors::with_causes(&error)))
+        });
         let mut original = None;
         let (document, config, note) = match manifest {
             Some(manifest) => {
@@ -94,7 +105,13 @@ impl StoredImage {
         };
         let documents = ImageDocuments::new(name, document, config);
         let notes = note.into_iter().collect();
-        Ok(Self { documents, original, layers, notes, limits: *limits })
+        let identity = ImageIdentity::containers_storage(StorageImage {
+            driver: store.driver_name(),
+            root: store.path(),
+            reference,
+            id: reference.is_none().then_some(&*image.id),
+        });
+        Ok(Self { documents, original, layers, identity, signatures, notes, limits: *limits })
     }
 }
 
@@ -220,6 +237,20 @@ impl ImageSource for StoredImage {
         let offset = offset.min(layer.size);
         let reader = Box::new(LayerReader::new(split, files, offset));
         Ok(BlobBody { reader, offset, size: Some(layer.size) })
+    }
+
+    fn identity(&self) -> Result<ImageIdentity> {
+        Ok(self.identity.clone())
+    }
+
+    fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
+        match &self.signatures {
+            Some((own, Ok(signatures))) if own == manifest => Ok(signatures.clone()),
+            Some((own, Err(reason))) if own == manifest => {
+                Err(Error::Member { path: self.name().into(), member: "signatures".to_owned(), reason: reason.clone() })
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn original_manifest(&self) -> Option<RawManifest> {

@@ -25,6 +25,9 @@ pub(super) struct ImageRecord {
     /// The digests of these files.
     #[serde(default, rename = "big-data-digests", deserialize_with = "null_as_default")]
     pub(super) big_data_digests: BTreeMap<String, String>,
+    /// JSON of containers/image: the lengths of the signatures.
+    #[serde(default)]
+    pub(super) metadata: Option<String>,
 }
 
 /// A layer.

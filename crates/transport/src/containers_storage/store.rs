@@ -147,6 +147,11 @@ impl Store {
         image.big_data.iter().any(|name| name == item)
     }
 
+    /// Returns the name of the driver.
+    pub(super) fn driver_name(&self) -> &'static str {
+        self.driver.name()
+    }
+
     /// Reads a data item of an image, and checks its digest if the record has it.
     pub(super) fn read_item(&self, image: &ImageRecord, item: &str, limit: u64) -> Result<Vec<u8>> {
         let member =

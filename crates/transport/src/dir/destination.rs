@@ -8,15 +8,19 @@ use std::sync::{Mutex, PoisonError};
 
 use vmroot_model::{Algorithm, Descriptor, Digest, MediaType, Reference};
 use vmroot_output::{TemporaryDirectory, directory_of, sync_directory, write_atomically};
+use vmroot_trust::Signature;
 
 use super::version::{Version, VersionFile};
-use super::{SIGNATURE, VERSION, instance_name, stem};
+use super::{SIGNATURE, VERSION, instance_name, signature_prefix, stem};
 use crate::blob_file::{READABLE, is_file_of_size, is_temporary, read_document, sweep, write_blob, write_document};
 use crate::docker_archive::MANIFEST_JSON;
 use crate::instances::Instances;
 use crate::oci_layout::Lock;
 use crate::whole::{Parts, is_whole};
-use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
+use crate::{
+    Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse,
+    signature_files,
+};
 
 /// A directory with one image, to be written. It replaces an older image.
 ///
@@ -113,11 +117,14 @@ impl DirDestination {
         if version == Version::WITH_OTHER_DIGESTS || !self.path.join(VERSION).exists() {
             self.write_version(version)?;
         }
-        for name in new.iter().filter(|name| !is_last(name)) {
+        for name in new.iter().filter(|name| !is_last(name) && !is_signature(name)) {
             move_file(name)?;
         }
         // The signatures of the old image do not have digests as names.
-        self.remove(|name| name.as_encoded_bytes().windows(SIGNATURE.len()).any(|part| part == SIGNATURE))?;
+        self.remove(is_signature)?;
+        for name in new.iter().filter(|name| is_signature(name)) {
+            move_file(name)?;
+        }
         sync_directory(&self.path)?;
         move_file(OsStr::new(MANIFEST_JSON))?;
         self.write_version(version)?;
@@ -158,6 +165,10 @@ fn create_staging(path: &Path, is_existing: bool) -> Result<TemporaryDirectory> 
     let parent = directory_of(path);
     fs::create_dir_all(parent).map_err(Error::io("create the directory", parent))?;
     Ok(TemporaryDirectory::create_in(parent)?)
+}
+
+fn is_signature(name: &OsStr) -> bool {
+    name.as_encoded_bytes().windows(SIGNATURE.len()).any(|part| part == SIGNATURE)
 }
 
 /// Fails if a directory has files but not the version of a `dir:` image.
@@ -241,6 +252,14 @@ impl ImageDestination for DirDestination {
                 Ok(())
             }
         }
+    }
+
+    fn signatures_refusal(&self) -> Option<String> {
+        None
+    }
+
+    fn put_signatures(&self, manifest: &Digest, place: ManifestPlace, signatures: &[Signature]) -> Result<()> {
+        signature_files::write(&self.image(), &signature_prefix(manifest, place == ManifestPlace::Top), signatures)
     }
 
     fn commit(&self) -> Result<()> {

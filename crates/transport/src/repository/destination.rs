@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use vmroot_errors::with_causes;
 use vmroot_model::{Descriptor, Digest, Document, MediaType, Reference, manifest_digest};
-use vmroot_registry::{Client, ReferrerChange, UploadBody};
+use vmroot_registry::{Client, ReferrerChange, SignatureLocations, SignaturePlaces, UploadBody};
+use vmroot_trust::Signature;
 
 use super::ListedTags;
 use crate::{Accepts, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
@@ -15,15 +16,17 @@ use crate::{Accepts, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob,
 /// An interrupted upload continues where the registry's copy ends, within the retries of the client's options.
 #[derive(Debug, Clone)]
 pub struct RegistryDestination {
-    client: Client,
+    pub(super) client: Client,
     /// With a tag or a digest, unless `untagged`.
-    reference: Reference,
+    pub(super) reference: Reference,
     /// Whether the image gets no tag, and is found by its digest only.
     untagged: bool,
     /// More tags for the same image.
     additional_tags: Vec<String>,
     /// The tags that the repository has.
     listed: Option<Arc<ListedTags>>,
+    /// The places of signatures.
+    signatures: Option<Arc<dyn SignaturePlaces>>,
 }
 
 impl RegistryDestination {
@@ -34,12 +37,12 @@ impl RegistryDestination {
             (None, None) => reference.with_tag("latest").expect("latest is a tag"),
             _ => reference,
         };
-        Self { client, reference, untagged: false, additional_tags: Vec::new(), listed: None }
+        Self { client, reference, untagged: false, additional_tags: Vec::new(), listed: None, signatures: None }
     }
 
     /// Creates a destination in the repository of `reference` for an image without a tag.
     pub fn untagged(client: Client, reference: Reference) -> Self {
-        Self { client, reference, untagged: true, additional_tags: Vec::new(), listed: None }
+        Self { client, reference, untagged: true, additional_tags: Vec::new(), listed: None, signatures: None }
     }
 
     /// Returns a destination that gives the image more tags.
@@ -54,6 +57,18 @@ impl RegistryDestination {
         }
         self.additional_tags = tags;
         Ok(self)
+    }
+
+    /// Returns a destination that writes signatures to these places.
+    #[must_use]
+    pub fn with_signatures(self, places: Arc<dyn SignaturePlaces>) -> Self {
+        Self { signatures: Some(places), ..self }
+    }
+
+    /// Returns the places of signatures, if there are any.
+    pub(super) fn locations(&self) -> Result<Option<SignatureLocations>> {
+        let places = self.signatures.as_ref();
+        Ok(places.map(|places| places.signature_locations(&self.reference)).transpose()?)
     }
 
     /// Returns a destination that asks for its image only if its tag is among those of the repository.
@@ -73,7 +88,7 @@ impl RegistryDestination {
     }
 
     /// Writes a document under the names, and lists it as a referrer of its subject if the registry has not done so.
-    fn put(&self, names: &[&str], bytes: &[u8], media_type: &MediaType) -> Result<()> {
+    pub(super) fn put(&self, names: &[&str], bytes: &[u8], media_type: &MediaType) -> Result<()> {
         let put = match names {
             [name] => self.client.put_manifest(&self.reference, name, bytes, media_type),
             tags => self.client.put_manifest_with_tags(&self.reference, tags, bytes, media_type),
@@ -177,6 +192,14 @@ impl ImageDestination for RegistryDestination {
             ManifestPlace::Instance | ManifestPlace::Referrer => vec![digest.to_string()],
         };
         self.put(&names.iter().map(String::as_str).collect::<Vec<_>>(), bytes, media_type)
+    }
+
+    fn signatures_refusal(&self) -> Option<String> {
+        None
+    }
+
+    fn put_signatures(&self, manifest: &Digest, _place: ManifestPlace, signatures: &[Signature]) -> Result<()> {
+        self.write_signatures(manifest, signatures)
     }
 
     fn commit(&self) -> Result<()> {

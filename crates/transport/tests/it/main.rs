@@ -15,6 +15,7 @@ mod oci;
 mod pull;
 mod repository;
 mod sif;
+mod signatures;
 mod storage;
 mod storage_hostile;
 mod tarball;

@@ -83,6 +83,8 @@ impl Client {
     pub fn load_archives<P: AsRef<Path>>(&self, paths: &[P], options: &LoadOptions) -> Result<LoadReport> {
         let open = |path: &P| ArchiveLists::open(path.as_ref(), &self.archive_options());
         let archives = paths.iter().map(open).collect::<std::result::Result<Vec<_>, _>>()?;
-        Ok(self.store.load(&archives, options, &self.progress)?)
+        let admission = options.admission.clone().or_else(|| self.policy.clone());
+        let options = LoadOptions { admission, ..options.clone() };
+        Ok(self.store.load(&archives, &options, &self.progress)?)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use vmroot_config_files::{Configuration, Endpoint, NameOrigin, is_short};
 use vmroot_model::Reference;
-use vmroot_registry::Credentials;
+use vmroot_registry::{Credentials, SignaturePlaces};
 use vmroot_transport::{RegistryPlace, RegistrySource};
 
 use super::Client;
@@ -73,6 +73,11 @@ impl Registries {
         }
     }
 
+    /// Returns the places of signatures, if there is a configuration.
+    pub(super) fn signature_places(&self) -> Option<Arc<dyn SignaturePlaces>> {
+        self.files().map(|files| Arc::clone(files) as _)
+    }
+
     /// Returns the references that a name without a transport may stand for.
     ///
     /// # Errors
@@ -112,7 +117,8 @@ impl Registries {
                 return Some(RegistryPlace::Blocked { reference: at, file });
             }
             let client = if at.domain() == reference.domain() { &self.named } else { &self.mirrors };
-            Some(RegistryPlace::Repository { client: client.with_insecure(endpoint.insecure), reference: at })
+            let (client, signatures) = (client.with_insecure(endpoint.insecure), Some(Arc::clone(files) as _));
+            Some(RegistryPlace::Repository { client, reference: at, signatures })
         };
         let places = resolution.endpoints.into_iter().filter_map(place).collect();
         Ok(RegistrySource::at_places(reference.clone(), places))

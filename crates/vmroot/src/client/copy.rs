@@ -38,6 +38,7 @@ impl Client {
     ///   [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) or
     ///   [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited): a registry refused, or failed.
     /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): a digest, a document or a layer is invalid.
+    /// - [`ErrorKind::Policy`](crate::ErrorKind::Policy): the policy on signatures does not accept the image.
     /// - [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace): the disk is full.
     /// - [`ErrorKind::Other`](crate::ErrorKind::Other): the destination takes no form of the image.
     pub fn copy(&self, source: &str, destination: &str, options: &CopyOptions) -> Result<CopyReport> {
@@ -49,8 +50,9 @@ impl Client {
         Ok(self.copier(options).copy(&*source, &*destination)?)
     }
 
-    /// Returns a copier that knows which compressed layers earlier copies have written.
-    pub fn copier(&self, options: CopyOptions) -> Copier {
+    /// Returns a copier that knows which compressed layers earlier copies have written, and obeys the client's policy.
+    pub fn copier(&self, mut options: CopyOptions) -> Copier {
+        options.admission = options.admission.or_else(|| self.policy.clone());
         let file = self.store.options().directory.join(VARIANTS);
         Copier::new(options).with_variants(Arc::new(LayerVariants::in_file(file)))
     }
@@ -145,6 +147,10 @@ impl Client {
         let destination = match untagged {
             true => RegistryDestination::untagged(client, reference.clone()),
             false => RegistryDestination::new(client, reference.clone()),
+        };
+        let destination = match self.registries.signature_places() {
+            Some(places) => destination.with_signatures(places),
+            None => destination,
         };
         let tags = options.additional_tags.iter().filter_map(|it| it.tag_or_default()).map(str::to_owned).collect();
         Ok(destination.with_additional_tags(tags)?)

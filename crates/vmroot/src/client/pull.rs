@@ -4,7 +4,7 @@ use std::path::Path;
 
 use vmroot_image_store::{Fallback, Image, PullPolicy, PullRequest, choose};
 use vmroot_model::{Platform, Reference};
-use vmroot_transport::{Archive, ArchiveImage, ArchiveOptions, ImageName, ImageSelector, ImageSource};
+use vmroot_transport::{Archive, ArchiveImage, ArchiveOptions, ImageName, ImageSelector, ImageSource, SeenSignatures};
 
 use super::Client;
 use crate::name::{check_name, is_id};
@@ -42,6 +42,7 @@ impl Client {
     ///   [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) or
     ///   [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited): the registry refused, or failed.
     /// - [`ErrorKind::Integrity`](crate::ErrorKind::Integrity): a digest, a document or a layer is invalid.
+    /// - [`ErrorKind::Policy`](crate::ErrorKind::Policy): the policy on signatures does not accept the image.
     /// - [`ErrorKind::Limit`](crate::ErrorKind::Limit): a layer exceeds a limit.
     /// - [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace): the disk is full.
     /// - [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled): the call was cancelled.
@@ -89,7 +90,7 @@ impl Client {
             let default = if is_archive { Fallback::Only } else { self.pull_fallback(&references) };
             let (platform, fallback) = self.platform(options.platform.as_ref(), default);
             let loaded_from = is_archive.then(|| ImageName::with_absolute_path(&source.name()));
-            let request = PullRequest { references, platform, policy, fallback, loaded_from };
+            let request = PullRequest { policy, loaded_from, ..self.request(references, platform, fallback) };
             Ok(self.store.pull(&*source, &request, &self.progress)?)
         })
     }
@@ -124,7 +125,15 @@ impl Client {
         let platform = options.platform.as_ref().or(self.platform.as_ref());
         let find_error = match (self.find(name, platform), options.policy) {
             // A registry has no names for an id or the beginning of one.
-            (Ok(image), policy) if policy != PullPolicy::Always || !is_name_of(&image, name) => return Ok(image),
+            (Ok(image), policy) if policy != PullPolicy::Always || !is_name_of(&image, name) => {
+                match self.admit_cached(&image) {
+                    // The registry may have signatures that the cache lacks.
+                    Err(error) if error.kind() == ErrorKind::Policy && self.can_pull_again(&image, name, options) => {
+                        Some(error)
+                    }
+                    admitted => return admitted.map(|()| image),
+                }
+            }
             (Ok(_), _) => None,
             (Err(error), PullPolicy::Never) => return Err(error),
             (Err(error), _) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => {
@@ -185,8 +194,21 @@ impl Client {
         // A file is always read: its images may have changed under the same names.
         let references = image.references.clone();
         let loaded_from = Some(ImageName::with_absolute_path(&source.name()));
-        let request = PullRequest { references, platform, policy: PullPolicy::Always, fallback, loaded_from };
+        let request = PullRequest { loaded_from, ..self.request(references, platform, fallback) };
         Ok(self.store.pull(&*source, &request, &self.progress)?)
+    }
+
+    /// Returns a request that always resolves the name at its source, and obeys the client's policy.
+    fn request(&self, references: Vec<Reference>, platform: Platform, fallback: Fallback) -> PullRequest {
+        PullRequest {
+            references,
+            platform,
+            policy: PullPolicy::Always,
+            fallback,
+            loaded_from: None,
+            admission: self.policy.clone(),
+            signatures: SeenSignatures::default(),
+        }
     }
 
     /// Describes an image in its registry or archive, without pulling it. [`Description::of`] describes one in the cache.

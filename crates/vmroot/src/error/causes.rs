@@ -53,6 +53,9 @@ fn of_this_crate(inner: &Inner) -> Option<Cause<'_>> {
         Inner::Store(error) => error,
         Inner::Source(error) => error,
         Inner::Copy(error) => error,
+        Inner::Trust(error) => error,
+        Inner::Sigstore(error) => error,
+        Inner::OpenPgp(error) => error,
         #[cfg(feature = "registry")]
         Inner::Registry(error) => error,
         #[cfg(feature = "registry")]
@@ -98,6 +101,7 @@ fn shown(error: Cause<'_>) -> Option<Cause<'_>> {
         vmroot_image_store::Error::Index,
     );
     shown!(vmroot_cache::Error::Io);
+    shown!(vmroot_transport::Error::RefusedByPolicy, vmroot_transport::Error::Trust);
     shown!(vmroot_container_fs::Error::Index);
     shown!(vmroot_compress::Error::Io);
     shown!(

@@ -1,0 +1,155 @@
+//! Admission of images: a policy is asked before an image is used.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use vmroot_model::Digest;
+use vmroot_trust::{
+    EvaluationOptions, ImageIdentity, ImageToJudge, Policy, Refused, Requirement, Signature, SignatureSource,
+    SourceError, StoredBundle, Verdict, evaluate,
+};
+
+use crate::{Error, ImageSource, Result};
+
+/// A policy that images must meet before they are stored under a name, copied or used.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// Whether an image is refused if no requirement verifies a signature of it.
+    pub require_signed: bool,
+}
+
+/// An image that a policy is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct JudgedImage<'a> {
+    /// The bytes of the manifest.
+    pub manifest: &'a [u8],
+    /// The digest of the manifest.
+    pub digest: Digest,
+    /// The indexes through which the manifest was found, the nearest first.
+    pub indexes: &'a [(Digest, Vec<u8>)],
+}
+
+/// The signatures that were read to judge an image, by the digest of the signed document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SeenSignatures {
+    /// Those in the forms of containers/image.
+    pub signatures: BTreeMap<Digest, Vec<Signature>>,
+    /// Sigstore bundles.
+    pub bundles: BTreeMap<Digest, Vec<StoredBundle>>,
+}
+
+impl SeenSignatures {
+    /// Adds those of `others`. Signatures of a document that is known already stay.
+    pub fn merge(&mut self, others: &Self) {
+        for (digest, signatures) in &others.signatures {
+            self.signatures.entry(*digest).or_insert_with(|| signatures.clone());
+        }
+        for (digest, bundles) in &others.bundles {
+            self.bundles.entry(*digest).or_insert_with(|| bundles.clone());
+        }
+    }
+
+    /// Returns whether there are no signatures.
+    pub fn is_empty(&self) -> bool {
+        self.signatures.values().all(Vec::is_empty) && self.bundles.values().all(Vec::is_empty)
+    }
+}
+
+/// An image that a policy accepts.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The verdict with its reasons.
+    pub verdict: Verdict,
+    /// The signatures that were read for it.
+    pub seen: SeenSignatures,
+}
+
+impl Admission {
+    /// Returns whether every image is accepted, so that not even its name matters.
+    pub fn accepts_everything(&self) -> bool {
+        !self.require_signed && self.policy.accepts_everything()
+    }
+
+    /// Returns whether the policy accepts each image with this name, whatever its manifest and its signatures are. Nothing
+    /// needs to be read for it then.
+    pub fn accepts_unseen(&self, identity: &ImageIdentity) -> bool {
+        let applicable = self.policy.requirements(identity);
+        !self.require_signed && applicable.requirements.iter().all(|it| *it == Requirement::InsecureAcceptAnything)
+    }
+
+    /// Judges an image of a source, under the source's own name.
+    ///
+    /// # Errors
+    /// - [`Error::RefusedByPolicy`]: the policy does not accept the image.
+    /// - [`Error::Trust`], or another error: a policy has no name for the image.
+    pub fn check(&self, source: &dyn ImageSource, image: &JudgedImage<'_>) -> Result<Admitted> {
+        self.check_as(&source.identity()?, source, image)
+    }
+
+    /// Judges an image of a source, under the name `identity`.
+    ///
+    /// # Errors
+    /// [`Error::RefusedByPolicy`]: the policy does not accept the image.
+    pub fn check_as(
+        &self,
+        identity: &ImageIdentity,
+        source: &dyn ImageSource,
+        image: &JudgedImage<'_>,
+    ) -> Result<Admitted> {
+        let (verdict, seen) = self.judge(identity, source, image);
+        match verdict.into_result() {
+            Ok(verdict) => Ok(Admitted { verdict, seen }),
+            Err(refused) => Err(Error::RefusedByPolicy(refused)),
+        }
+    }
+
+    /// Judges an image, and returns the verdict in either case, with the signatures that were read.
+    pub fn judge(
+        &self,
+        identity: &ImageIdentity,
+        source: &dyn ImageSource,
+        image: &JudgedImage<'_>,
+    ) -> (Verdict, SeenSignatures) {
+        let recorder = Recorder { source, seen: Mutex::default() };
+        let &JudgedImage { manifest, digest, indexes } = image;
+        let judged = ImageToJudge { identity, manifest, digest, indexes };
+        let options = EvaluationOptions { now: SystemTime::now(), require_signed: self.require_signed };
+        let verdict = evaluate(&self.policy, &judged, &recorder, &options);
+        (verdict, recorder.seen.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::RefusedByPolicy(refused)
+    }
+}
+
+/// Reads signatures of an image, and keeps what it has read.
+struct Recorder<'a> {
+    source: &'a dyn ImageSource,
+    seen: Mutex<SeenSignatures>,
+}
+
+impl Recorder<'_> {
+    fn seen(&self) -> std::sync::MutexGuard<'_, SeenSignatures> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SignatureSource for Recorder<'_> {
+    fn signatures(&self, manifest: &Digest) -> std::result::Result<Vec<Signature>, SourceError> {
+        let signatures = self.source.signatures(manifest)?;
+        self.seen().signatures.insert(*manifest, signatures.clone());
+        Ok(signatures)
+    }
+
+    fn bundles(&self, manifest: &Digest) -> std::result::Result<Vec<StoredBundle>, SourceError> {
+        let bundles = self.source.bundles(manifest)?;
+        self.seen().bundles.insert(*manifest, bundles.clone());
+        Ok(bundles)
+    }
+}
