@@ -39,7 +39,7 @@ use vmroot::ImageName;
 use crate::args::{Command, Format, LeaseCommand};
 use crate::context::Context;
 use crate::exit::UsageError;
-use crate::{output, signals};
+use crate::signals;
 
 /// Runs a command. `name` is its name on the command line.
 pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Result<()> {
@@ -125,8 +125,7 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
     }
 }
 
-/// Returns whether a command creates a missing cache. Reading an image that may be pulled does; a note then names the
-/// directory, if the user has named it: it may be mistyped.
+/// Returns whether a command creates a missing cache. Reading an image that may be pulled does.
 fn creates_cache(context: &Context, command: &Command) -> bool {
     match command {
         Command::Pull { .. }
@@ -149,11 +148,7 @@ fn creates_cache(context: &Context, command: &Command) -> bool {
         | Command::Delete(_) => false,
         command => {
             let may_pull = |name: &String| !name.starts_with("prebaked:") && context.may_ask_registry(name);
-            let creates = image_names(command).iter().any(may_pull);
-            if creates && context.names_cache() && !context.has_cache() {
-                output::print_note(&format!("there is no cache in {} yet: it is created", context.cache().display()));
-            }
-            creates
+            image_names(command).iter().any(may_pull)
         }
     }
 }

@@ -117,11 +117,6 @@ impl Context {
         Cache::exists(self.cache())
     }
 
-    /// Returns whether the user has named the directory of the cache.
-    pub(crate) fn names_cache(&self) -> bool {
-        self.global.cache.is_some()
-    }
-
     /// Prints a note if there is no cache, for a command whose result is then empty.
     pub(crate) fn note_missing_cache(&self) {
         if !self.has_cache() {

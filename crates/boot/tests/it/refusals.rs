@@ -46,8 +46,6 @@ fn the_error_for_too_many_layers_suggests_another_form() {
             matches!(error, Error::TooManyDisks { vmm, disks, limit } if (vmm, disks, limit) == expected),
             "{error}"
         );
-        let text = error.full_message();
-        assert!(text.contains("--via erofs takes one for all") && text.contains("VMDK"), "{text}");
         // The maximum number passes this check. The remaining error is about KVM or a missing VMM.
         let fits = Guest::prepare(&root(limit - 1).fs, directory.path(), &options(vmm));
         assert!(!matches!(fits, Err(Error::TooManyDisks { .. })), "{:?}", fits.err());

@@ -196,7 +196,9 @@ fn overlayfs_features_that_refer_elsewhere_are_errors_with_a_hint() {
         let status = Command::new("setfattr").args(["-n", xattr, "-v", "/x"]).arg(directory.join(name)).status();
         assert!(status.unwrap().success());
         let top = layers(&[&directory]);
-        put(&top, root_of(&[Layer::new([])]).0, scratch.path()).unwrap_err().full_message()
+        let error = put(&top, root_of(&[Layer::new([])]).0, scratch.path()).unwrap_err();
+        // The remedy is in a field, for the program's hint.
+        format!("{}: {error:?}", error.full_message())
     };
     let message = error_message("file", "trusted.overlay.metacopy");
     assert!(message.contains("upper/file: has attributes only") && message.contains("metacopy=off"), "{message}");

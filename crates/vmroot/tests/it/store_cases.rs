@@ -290,7 +290,7 @@ fn missing_layers_are_reported() {
     fs::remove_file(path("blobs/sha256", layer.record().digest.hex())).unwrap();
     let damaged = client.damaged().unwrap();
     assert_eq!((damaged.len(), damaged[0].kind()), (1, ErrorKind::Integrity));
-    assert!(damaged[0].to_string().contains(&id.to_string()), "{}", damaged[0]);
+    assert!(format!("{:?}", damaged[0]).contains(&id.to_string()), "{:?}", damaged[0]);
 }
 
 /// TestNewFromJSON and TestNewFromJSONWithInvalidJSON.

@@ -38,7 +38,7 @@ fn mistakes_are_explained() {
         (1, &[&two, &new], &["more than one image", "first", "second"]),
         (1, &[DEMO, &format!("dir:{file}")], &[&file, "it is not a directory"]),
         (1, &[DEMO, &format!("oci:{file}:x")], &[&file, "it is not a directory"]),
-        (1, &[DEMO, &format!("docker-archive:{file}")], &[&file, "remove the file first"]),
+        (1, &[DEMO, &format!("docker-archive:{file}")], &[&file, "remove what is there"]),
         (1, &[DEMO, &format!("dir:{}", path("full"))], &["full", "it has files"]),
         (1, &["--all", DEMO, &format!("docker-archive:{}", path("archive"))], &["choose one with --platform"]),
     ];
