@@ -38,6 +38,8 @@ enum Inner {
     Source(vmroot_transport::Error),
     #[error(transparent)]
     Copy(vmroot_copy::Error),
+    #[error(transparent)]
+    Encryption(vmroot_encryption::Error),
     #[cfg(feature = "registry")]
     #[error(transparent)]
     Registry(vmroot_registry::Error),
@@ -107,6 +109,7 @@ from! {
     Store(vmroot_image_store::Error),
     Source(vmroot_transport::Error),
     Copy(vmroot_copy::Error),
+    Encryption(vmroot_encryption::Error),
     #[cfg(feature = "registry")]
     Registry(vmroot_registry::Error),
     #[cfg(feature = "registry")]
@@ -145,6 +148,7 @@ impl Error {
             Inner::Store(error) => error.kind(),
             Inner::Source(error) => error.kind(),
             Inner::Copy(error) => error.kind(),
+            Inner::Encryption(error) => error.kind(),
             #[cfg(feature = "registry")]
             Inner::Registry(error) => error.kind(),
             #[cfg(feature = "registry")]
@@ -183,6 +187,7 @@ impl Error {
             Inner::Store(error) => error.limit(),
             Inner::Source(error) => error.limit(),
             Inner::Copy(error) => error.limit(),
+            Inner::Encryption(error) => error.limit(),
             Inner::Index(error) => error.limit(),
             Inner::Export(error) => error.limit(),
             Inner::Changes(error) => error.limit(),

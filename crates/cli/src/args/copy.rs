@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use vmroot::Platform;
 
+use super::encryption::EncryptionArguments;
 use super::platform::parse_platform;
 use super::quantity::parse_duration;
 use super::skopeo::SigningArguments;
@@ -26,6 +27,8 @@ pub(crate) struct CopyArguments {
     pub(crate) digestfile: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) compression: CompressionArguments,
+    #[command(flatten)]
+    pub(crate) encryption: EncryptionArguments,
     #[command(flatten)]
     pub(crate) source: SourceArguments,
     #[command(flatten)]

@@ -71,7 +71,7 @@ fn refuse_policy(_: &str) -> Result<String, String> {
     Err(NO_POLICY.to_owned())
 }
 
-/// The options of skopeo's `copy` and `sync` for signing and encryption. All are refused, with the reason.
+/// The options of skopeo's `copy` and `sync` for signing. All are refused, with the reason.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SigningArguments {
     #[arg(long, hide = true, value_parser = refuse_to_sign)]
@@ -86,21 +86,10 @@ pub(crate) struct SigningArguments {
     sign_identity: Option<String>,
     #[arg(long, hide = true, value_parser = refuse_to_sign)]
     sign_passphrase_file: Option<String>,
-    #[arg(long, hide = true, value_parser = refuse_encryption)]
-    encryption_key: Option<String>,
-    #[arg(long, hide = true, allow_hyphen_values = true, value_parser = refuse_encryption)]
-    encrypt_layer: Option<String>,
-    #[arg(long, hide = true, value_parser = refuse_encryption)]
-    decryption_key: Option<String>,
 }
 
 fn refuse_to_sign(_: &str) -> Result<String, String> {
     Err("vmroot does not sign images yet; copy without the option, and sign the copy with another program".to_owned())
-}
-
-fn refuse_encryption(_: &str) -> Result<String, String> {
-    Err("vmroot does not encrypt or decrypt layers; without the option, encrypted layers are copied as they are"
-        .to_owned())
 }
 
 /// The options of skopeo's verbs for retries.

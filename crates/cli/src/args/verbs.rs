@@ -8,7 +8,10 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args as _, Command, Id};
 
 use super::examples;
-use super::{LimitArguments, PlatformArguments, PullArguments, RegistryArguments, RegistryFiles, ResourceArguments};
+use super::{
+    DecryptionArguments, LimitArguments, PlatformArguments, PullArguments, RegistryArguments, RegistryFiles,
+    ResourceArguments,
+};
 
 /// Options that several commands share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,23 +24,29 @@ pub(crate) enum Group {
     Registry,
     /// The files with credentials and the configuration of registries, which are part of [`Self::Registry`].
     RegistryFiles,
+    /// Keys of encrypted layers.
+    Decryption,
     /// Limits on layers.
     Limits,
     /// Connections and temporary files.
     Resources,
 }
 
-use Group::{Limits, Platform, Pull, Registry, RegistryFiles as Files, Resources};
+use Group::{Decryption, Limits, Platform, Pull, Registry, RegistryFiles as Files, Resources};
 
 /// A command: its name on the command line, its line in the list of commands, and the groups that it uses.
 type Verb = (&'static str, &'static str, &'static [Group]);
 
 /// The groups of commands that read an image, from the cache or a registry.
-const IMAGE: &[Group] = &[Platform, Pull, Registry, Limits, Resources];
-/// The groups of commands that read or write archives, and ask no registry.
-const ARCHIVE: &[Group] = &[Platform, Limits, Resources];
+const IMAGE: &[Group] = &[Platform, Pull, Registry, Decryption, Limits, Resources];
+/// The groups of commands that read archives, and ask no registry.
+const READ_ARCHIVE: &[Group] = &[Platform, Decryption, Limits, Resources];
+/// The groups of commands that write archives.
+const WRITE_ARCHIVE: &[Group] = &[Platform, Limits, Resources];
+/// The groups of commands that fetch damaged parts of images again.
+const REPAIR: &[Group] = &[Pull, Registry, Decryption, Limits, Resources];
 /// The groups of commands that copy images.
-const COPY: &[Group] = &[Platform, Registry, Limits, Resources];
+const COPY: &[Group] = &[Platform, Registry, Decryption, Limits, Resources];
 
 /// All commands, by subject.
 pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
@@ -45,8 +54,8 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
         "Get, make and copy images",
         &[
             ("pull", "Fetch images, and print their ids", IMAGE),
-            ("load", "Load images from archives", ARCHIVE),
-            ("save", "Save images as an archive", ARCHIVE),
+            ("load", "Load images from archives", READ_ARCHIVE),
+            ("save", "Save images as an archive", WRITE_ARCHIVE),
             ("commit", "Make an image of another one, with one more layer", IMAGE),
             ("copy", "Copy an image between registries, archives, directories", COPY),
             ("sync", "Copy all images of a repository, a directory or a list", COPY),
@@ -96,7 +105,7 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
             ("lease create", "Keep images in the cache", &[Platform]),
             ("lease list", "List the leases", &[]),
             ("lease release", "End leases", &[]),
-            ("verify", "Verify every file in the cache, and repair it", &[Pull, Registry, Limits, Resources]),
+            ("verify", "Verify every file in the cache, and repair it", REPAIR),
         ],
     ),
     (
@@ -152,7 +161,7 @@ const SKOPEO_OPTIONS: [&str; 7] = [
 ];
 
 impl Group {
-    const ALL: [Self; 6] = [Platform, Pull, Registry, Files, Limits, Resources];
+    const ALL: [Self; 7] = [Platform, Pull, Registry, Files, Decryption, Limits, Resources];
 
     /// Returns the ids of the options.
     fn ids(self) -> Vec<Id> {
@@ -162,6 +171,7 @@ impl Group {
             Pull => PullArguments::augment_args(empty),
             Registry => RegistryArguments::augment_args(empty),
             Files => RegistryFiles::augment_args(empty),
+            Decryption => DecryptionArguments::augment_args(empty),
             Limits => LimitArguments::augment_args(empty),
             Resources => ResourceArguments::augment_args(empty),
         };
@@ -175,6 +185,7 @@ impl Group {
             Pull => "does not pull images",
             Registry => "sends no requests to registries",
             Files => "does not use the configuration of registries",
+            Decryption => "does not decrypt layers",
             Limits => "reads no layers",
             Resources => "neither fetches layers nor reads archives",
         }

@@ -19,6 +19,7 @@ use crate::args::{
     MultiArch, TransferArguments,
 };
 use crate::context::Context;
+use crate::encryption;
 use crate::environment::this_platform;
 use crate::exit::UsageError;
 use crate::output;
@@ -38,6 +39,7 @@ pub(crate) fn copy(
         None | Some(CompressFormat::Gzip) => arguments.compression.dest_compress_level,
         Some(CompressFormat::Zstd | CompressFormat::ZstdChunked) => None,
     };
+    options.encryption = encryption::encryption(&arguments.encryption)?;
     let client = context.client()?;
     let reader = side::source_client(context, &client, &arguments.source)?;
     let parallel = arguments.transfer.image_parallel_copies;
@@ -88,6 +90,7 @@ pub(crate) fn copy_options(
     // As in skopeo, zero stands for the default.
     options.retry_delay = transfer.retry_delay.filter(|delay| !delay.is_zero());
     options.limits = context.limits();
+    options.decryption_keys = context.decryption_keys();
     options.cancel = context.cancel();
     Ok(options)
 }

@@ -18,6 +18,7 @@ mod copying_out;
 mod describing;
 mod devices;
 mod diffing;
+mod encryption;
 mod erofs;
 mod exit_codes;
 mod explaining;

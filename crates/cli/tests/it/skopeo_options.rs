@@ -49,8 +49,6 @@ fn options_that_cannot_be_honoured_are_refused_with_the_reason() {
         (&["--require-signed", "copy", "oci:a", "oci:b"], "does not check signatures"),
         (&["copy", "--sign-by=me", "oci:a", "oci:b"], "does not sign"),
         (&["sync", "--sign-by-sigstore-private-key=k", "--src=dir", "--dest=dir", "a", "b"], "does not sign"),
-        (&["copy", "--encrypt-layer", "-1", "oci:a", "oci:b"], "does not encrypt"),
-        (&["copy", "--decryption-key=k", "oci:a", "oci:b"], "does not encrypt or decrypt"),
     ] {
         let message = program.fails(2, arguments);
         assert!(message.contains(reason), "{arguments:?}: {message}");
