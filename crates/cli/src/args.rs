@@ -4,6 +4,7 @@ mod boot;
 mod changes;
 mod commit;
 mod copy;
+mod encryption;
 mod examples;
 mod export;
 mod files;
@@ -49,6 +50,7 @@ pub(crate) use copy::{
     CompressFormat, CompressionArguments, CopyArguments, DestinationSide, ImageArguments, ListArgument,
     ManifestFormatArgument, MultiArch, SourceArguments, TransferArguments,
 };
+pub(crate) use encryption::{DecryptionArguments, EncryptionArguments};
 pub(crate) use export::{ExportArguments, FileCompression, Format};
 pub(crate) use files::{CpArguments, LsArguments};
 pub(crate) use gc::GcArguments;
@@ -192,6 +194,8 @@ pub(crate) struct Global {
     pub(crate) registry: RegistryArguments,
     #[command(flatten)]
     pub(crate) policy: PolicyArguments,
+    #[command(flatten)]
+    pub(crate) decryption: DecryptionArguments,
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
     #[command(flatten)]

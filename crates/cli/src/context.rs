@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use rustix::fs::Access;
 use vmroot::cache::Cache;
+use vmroot::encryption::DecryptionKeys;
 use vmroot::output::Omissions;
 use vmroot::{
     BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Digest, ErrorKind, ExtendedRoot, Fallback, Image,
@@ -21,7 +22,7 @@ use crate::progress::{Requests, StoreProgress};
 use crate::registry_access::RegistryAccess;
 use crate::short_names::ChosenName;
 use crate::transports::Transports;
-use crate::{environment, output, policy, signals};
+use crate::{encryption, environment, output, policy, signals};
 
 /// The hint for a directory without a cache.
 pub(crate) const NO_CACHE: &str =
@@ -48,6 +49,7 @@ impl Context {
         options.store.build = build_options(global);
         options.store.parallel = usize::from(global.resources.parallel);
         options.store.max_size = global.max_cache_size;
+        options.store.decryption_keys = encryption::decryption_keys(&global.decryption.decryption_key)?;
         options.registry.connections = usize::from(global.resources.parallel);
         for file in &global.registry.ca_file {
             std::fs::metadata(file).with_context(|| format!("--ca-file {}", file.display()))?;
@@ -242,6 +244,12 @@ impl Context {
 
     pub(crate) fn limits(&self) -> Limits {
         self.options.store.limits
+    }
+
+    /// Returns the keys of `--decryption-key`, if there are any.
+    pub(crate) fn decryption_keys(&self) -> Option<Arc<DecryptionKeys>> {
+        let keys = &self.options.store.decryption_keys;
+        (!keys.is_empty()).then(|| Arc::clone(keys))
     }
 
     pub(crate) fn build_options(&self) -> BuildOptions {

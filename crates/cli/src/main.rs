@@ -6,6 +6,7 @@ mod completion;
 mod context;
 mod display;
 mod docker_format;
+mod encryption;
 mod environment;
 mod exit;
 mod failure;

@@ -87,6 +87,7 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
         let cause = *cause;
         None.or_else(|| registries::remedy(cause.downcast_ref()?, failed))
             .or_else(|| images::of_store(cause.downcast_ref()?, failed))
+            .or_else(|| images::of_encryption(cause.downcast_ref()?))
             .or_else(|| images::of_transport(cause.downcast_ref()?, failed))
             .or_else(|| names::remedy(cause.downcast_ref()?))
             .or_else(|| files::of_cache(cause.downcast_ref()?))

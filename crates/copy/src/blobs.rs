@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use vmroot_compress::{Compression, RecompressOptions, Target, recompress};
 use vmroot_errors::{ErrorKind, with_causes};
-use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, LayerCompression, MediaType, Reference};
+use vmroot_model::{Algorithm, Descriptor, Digest, EncryptionChange, Hasher, LayerCompression, MediaType, Reference};
 use vmroot_output::Cancel;
 use vmroot_transport::{BlobRole, NewBlob, Reuse};
 
@@ -34,6 +34,8 @@ pub(crate) struct Task {
     pub(crate) role: BlobRole,
     /// The new compression; `None` for an unchanged blob.
     pub(crate) change: Option<Target>,
+    /// The change of the encryption; `None` for a blob that stays plain or encrypted.
+    pub(crate) encryption: Option<EncryptionChange>,
     /// The digest of the decompressed layer, which is checked if the layer is decompressed.
     pub(crate) diff_id: Option<Digest>,
 }
@@ -76,7 +78,8 @@ impl Job<'_> {
 
     /// Copies one blob, unless the destination has it, and returns its descriptor there.
     fn copy_blob(&self, task: &Task) -> Result<Descriptor> {
-        let key = Key { scope: self.destination.blob_scope(), digest: task.blob.digest, target: task.change };
+        let (scope, digest) = (self.destination.blob_scope(), task.blob.digest);
+        let key = Key { scope, digest, target: task.change, encryption: task.encryption };
         let slot = self.copier.ledger.slot(key);
         let mut copied = lock(&slot);
         if let Some(copied) = &*copied {
@@ -87,6 +90,7 @@ impl Job<'_> {
         let _permit = self.copier.permits.acquire();
         self.options().cancel.check()?;
         let descriptor = match task.change {
+            _ if task.encryption.is_some() => self.copy_encrypted(task)?,
             None => self.copy_unchanged(task)?,
             Some(target) => match self.reuse_variant(task, target)? {
                 Some(variant) => variant,
@@ -169,18 +173,21 @@ impl Job<'_> {
             drop(new);
             let finished = changed.finish().map_err(|error| self.compress_error(&task.blob, error))?;
             let actual = lock(&plain).clone().finish();
-            if let Some(expected) = task.diff_id.filter(|expected| *expected != actual) {
-                let (place, digest) = (self.source.name(), task.blob.digest);
-                return Err(Error::DiffId { place, digest, expected, actual });
-            }
+            self.check_diff_id(task, actual)?;
             let old = Compression::sniff(&lock(&first_bytes));
             self.record_variants(task, target, actual, old, &written);
             Ok(Descriptor { annotations: finished.annotations, ..written })
         })
     }
 
+    /// Compares the digest of a decompressed layer with its diff id.
+    pub(crate) fn check_diff_id(&self, task: &Task, actual: Digest) -> Result<()> {
+        let Some(expected) = task.diff_id.filter(|expected| *expected != actual) else { return Ok(()) };
+        Err(Error::DiffId { place: self.source.name(), digest: task.blob.digest, expected, actual })
+    }
+
     /// Opens a blob of the source and passes it to `put`, and again after failures of connections.
-    fn transfer(&self, task: &Task, put: impl Fn(Counting) -> Result<Descriptor>) -> Result<Descriptor> {
+    pub(crate) fn transfer(&self, task: &Task, put: impl Fn(Counting) -> Result<Descriptor>) -> Result<Descriptor> {
         if self.options().dry_run {
             return Ok(task.blob.clone());
         }
@@ -234,7 +241,7 @@ impl Job<'_> {
     }
 
     /// Returns the error of a destination that did not read a blob to its end.
-    fn not_read(&self, task: &Task) -> Error {
+    pub(crate) fn not_read(&self, task: &Task) -> Error {
         let error = io::Error::new(io::ErrorKind::UnexpectedEof, "the blob was not read to its end");
         let place = self.destination.name();
         self.blob_error(task, vmroot_transport::Error::ReadBlob { place, digest: task.blob.digest, source: error })
@@ -244,7 +251,7 @@ impl Job<'_> {
         Error::Compress { place: self.source.name(), digest: blob.digest, source: Box::new(error) }
     }
 
-    fn blob_error(&self, task: &Task, error: vmroot_transport::Error) -> Error {
+    pub(crate) fn blob_error(&self, task: &Task, error: vmroot_transport::Error) -> Error {
         let (from, to) = (self.source.name(), self.destination.name());
         let source = Box::new(error);
         self.cancelled().unwrap_or(Error::Blob { digest: task.blob.digest, from, to, source })
@@ -293,7 +300,7 @@ impl<R: Read> Read for FirstBytes<R> {
 }
 
 /// A reader that reports its progress, and ends with an error once the copy is cancelled.
-struct Counting {
+pub(crate) struct Counting {
     progress: Arc<dyn CopyProgress>,
     cancel: Cancel,
     tally: Arc<Tally>,

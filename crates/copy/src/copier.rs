@@ -73,6 +73,8 @@ impl Copier {
     /// - [`Error::Document`]: a document is invalid, has no image for the platform, or cannot be converted.
     /// - [`Error::MustNotChange`]: the destination does not take the image as it is, and it must not change.
     /// - [`Error::Compress`] and [`Error::DiffId`]: a layer is damaged.
+    /// - [`Error::Encryption`]: a layer cannot be encrypted or decrypted.
+    /// - [`Error::NoLayer`]: an image lacks a layer that should be encrypted.
     /// - [`Error::Cancelled`]: the caller cancelled the copy.
     pub fn copy(&self, source: &dyn ImageSource, destination: &dyn ImageDestination) -> Result<CopyReport> {
         let job = Job { copier: self, source, destination, tally: Arc::default(), signatures: Signatures::default() };
@@ -164,7 +166,7 @@ impl Job<'_> {
     /// Returns the image in the destination, if it is the one of the source and the options ask for no change.
     fn find_present(&self, top: &Document) -> Result<Option<Descriptor>> {
         let options = self.options();
-        if options.format.is_some() || options.compression.is_some() || !options.signers.is_empty() {
+        if options.change_images() || !options.signers.is_empty() {
             return Ok(None);
         }
         let (wanted, instances) = match (top, &options.selection) {
@@ -244,7 +246,8 @@ impl Job<'_> {
             return Ok(());
         }
         // Tags share manifests. As for blobs, the others wait for the first. After that, only their names are new.
-        let key = Key { scope: self.destination.blob_scope(), digest: Digest::of(bytes), target: None };
+        let key =
+            Key { scope: self.destination.blob_scope(), digest: Digest::of(bytes), target: None, encryption: None };
         let slot = self.copier.ledger.document(key);
         let mut is_written = lock(&slot);
         if *is_written {

@@ -82,6 +82,28 @@ pub enum Error {
         /// The digest of the decompressed bytes.
         actual: Digest,
     },
+    /// A layer cannot be encrypted or decrypted.
+    #[error("layer {digest} of {place}")]
+    Encryption {
+        /// The source's name.
+        place: String,
+        /// The digest in the source.
+        digest: Digest,
+        /// The cause.
+        source: Box<vmroot_encryption::Error>,
+    },
+    /// An image has fewer layers than a position of a layer to encrypt says.
+    #[error("image {image} of {place} has {count} layers, and none at the position {position}")]
+    NoLayer {
+        /// The source's name.
+        place: String,
+        /// The digest of the manifest.
+        image: Digest,
+        /// The position, from 0, or from -1 at the end.
+        position: i64,
+        /// The number of layers.
+        count: usize,
+    },
     /// The copy would change the image, which an option or the destination forbids.
     #[error("cannot copy {from} to {to} unchanged: {reason}")]
     MustNotChange {
@@ -147,6 +169,8 @@ impl Error {
             Self::Source { source, .. } | Self::Destination { source, .. } | Self::Blob { source, .. } => source.kind(),
             Self::Document { source, .. } => source.kind(),
             Self::Compress { source, .. } => source.kind(),
+            Self::Encryption { source, .. } => source.kind(),
+            Self::NoLayer { .. } => ErrorKind::Usage,
             Self::DiffId { .. } => ErrorKind::Integrity,
             Self::TooDeep { .. } | Self::TooManyReferrers { .. } => ErrorKind::Limit,
             Self::MustNotChange { .. }
@@ -166,6 +190,7 @@ impl Error {
                 source.limit()
             }
             Self::Compress { source, .. } => source.limit(),
+            Self::Encryption { source, .. } => source.limit(),
             _ => None,
         }
     }

@@ -1,12 +1,13 @@
 //! Copying one image or artifact.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
 use vmroot_compress::{Compression, Target};
 use vmroot_model::{
-    CONFIG_LIMIT, Converted, Descriptor, Digest, ImageConfig, LayerCompression, Manifest, ManifestFormat, MediaType,
-    WrittenLayer, manifest_digest,
+    CONFIG_LIMIT, Converted, Descriptor, Digest, EncryptionChange, ImageConfig, LayerCompression, Manifest,
+    ManifestFormat, MediaType, WrittenLayer, manifest_digest,
 };
 use vmroot_transport::{BlobRole, ManifestPlace, NewBlob, Reuse};
 
@@ -77,7 +78,7 @@ impl Job<'_> {
 
     /// Returns whether the destination has a manifest, and the options ask for no change of it.
     fn is_unchanged_present(&self, manifest: &Manifest) -> Result<bool> {
-        if self.options().format.is_some() || self.options().compression.is_some() {
+        if self.options().change_images() {
             return Ok(false);
         }
         self.destination.has_manifest(manifest.digest()).map_err(|error| self.destination_error(error))
@@ -120,7 +121,7 @@ impl Job<'_> {
         let (why, remedy) = match self.options().format {
             _ if !manifest.is_image() => (", and only OCI manifests describe artifacts", OTHER_TRANSPORT),
             _ if self.is_fixed(manifest.digest(), place) => (", and the image would have to change", OTHER_TRANSPORT),
-            _ if plan::needs_oci(self.options()) => (plan::ZSTD_NEEDS_OCI.0, plan::ZSTD_NEEDS_OCI.1),
+            _ if plan::needs_oci(self.options()) => plan::needs_oci_reason(self.options()),
             Some(_) => ("", "leave out --format, or copy to another transport"),
             None => ("", OTHER_TRANSPORT),
         };
@@ -186,7 +187,11 @@ impl Job<'_> {
                 format!("its manifest would become {format}")
             }
             Some((digest, compression)) => format!("layer {digest} would be {compression}"),
-            None => return Ok(()),
+            None => match tasks.iter().find_map(|task| Some((task.blob.digest, task.encryption?))) {
+                Some((digest, EncryptionChange::Encrypted)) => format!("layer {digest} would be encrypted"),
+                Some((digest, EncryptionChange::Decrypted)) => format!("layer {digest} would be decrypted"),
+                None => return Ok(()),
+            },
         };
         let reason = if self.is_signed(manifest.digest()) { invalidates(&reason) } else { reason };
         Err(Error::MustNotChange { from: self.source.name(), to: self.destination.name(), reason })
@@ -204,20 +209,32 @@ impl Job<'_> {
         // A config that cannot be parsed has no diff ids to check.
         let config = config.and_then(|bytes| ImageConfig::parse(bytes.to_vec()).ok());
         let diff_ids = config.as_ref().filter(|it| it.check_layers(manifest).is_ok()).map(ImageConfig::diff_ids);
+        let encryption = self.encryption_changes(manifest, place)?;
         let task = |(number, blob): (usize, &Descriptor)| {
+            let encryption = encryption[number];
+            let own = self.compression_of(blob, encryption)?;
             let change = match place {
                 // A referrer is about certain bytes, so it stays as it is.
                 ManifestPlace::Referrer => None,
-                _ => plan::change(blob, self.compression_of(blob)?, format, &accepts, self.options(), is_fixed),
+                _ => plan::change(blob, own, format, &accepts, self.options(), is_fixed),
             };
+            let change = change.map(|target| plan::encryptable(target, encryption));
             let diff_id = diff_ids.and_then(|diff_ids| diff_ids.get(number)).copied();
-            Ok(Task { blob: blob.clone(), role: BlobRole::Layer, change, diff_id })
+            Ok(Task { blob: blob.clone(), role: BlobRole::Layer, change, encryption, diff_id })
         };
         manifest.layers().iter().enumerate().map(task).collect()
     }
 
     /// Returns the compression of a layer: by its bytes if the source reads these at little cost, else by its media type.
-    fn compression_of(&self, blob: &Descriptor) -> Result<Option<LayerCompression>> {
+    fn compression_of(
+        &self,
+        blob: &Descriptor,
+        encryption: Option<EncryptionChange>,
+    ) -> Result<Option<LayerCompression>> {
+        if encryption == Some(EncryptionChange::Decrypted) {
+            // The first bytes are those of the ciphertext.
+            return Ok(blob.media_type.to_decrypted_layer().and_then(|it| it.layer_compression()));
+        }
         let Some(stated) = blob.media_type.layer_compression() else { return Ok(None) };
         Ok(match self.source.sniff(blob).map_err(|error| self.source_error(error))? {
             Some(Compression::None) => Some(LayerCompression::None),
@@ -233,7 +250,13 @@ impl Job<'_> {
         match config {
             Some(bytes) => self.put_bytes(descriptor, BlobRole::Config, bytes),
             None => {
-                let task = Task { blob: descriptor.clone(), role: BlobRole::Config, change: None, diff_id: None };
+                let task = Task {
+                    blob: descriptor.clone(),
+                    role: BlobRole::Config,
+                    change: None,
+                    encryption: None,
+                    diff_id: None,
+                };
                 self.copy_blobs(&[task]).map(drop)
             }
         }
@@ -246,7 +269,7 @@ impl Job<'_> {
         }
         self.options().cancel.check()?;
         // Images share configs. Two uploads of one blob at once confuse some registries, so the others wait for the first.
-        let key = Key { scope: self.destination.blob_scope(), digest: blob.digest, target: None };
+        let key = Key { scope: self.destination.blob_scope(), digest: blob.digest, target: None, encryption: None };
         let slot = self.copier.ledger.slot(key);
         let mut copied = lock(&slot);
         if copied.is_some() {
@@ -273,13 +296,13 @@ pub(crate) fn invalidates(reason: &str) -> String {
 
 /// Returns a layer as it is in the destination.
 pub(crate) fn written(task: &Task, copied: &Descriptor) -> WrittenLayer {
-    match task.change {
-        None => WrittenLayer { diff_id: task.diff_id, ..WrittenLayer::unchanged(copied) },
-        Some(target) => WrittenLayer {
-            diff_id: task.diff_id,
-            annotations: copied.annotations.clone(),
-            ..WrittenLayer::recompressed(copied.digest, copied.size, plan::compression(target))
-        },
+    let is_changed = task.change.is_some() || task.encryption.is_some();
+    WrittenLayer {
+        compression: task.change.map(plan::compression),
+        annotations: if is_changed { copied.annotations.clone() } else { BTreeMap::new() },
+        diff_id: task.diff_id,
+        encryption: task.encryption,
+        ..WrittenLayer::unchanged(copied)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use vmroot_compress::Target;
-use vmroot_model::{Descriptor, Digest, Reference};
+use vmroot_model::{Descriptor, Digest, EncryptionChange, Reference};
 
 /// A blob of a source, in the form and the place that it has in a destination.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,6 +15,8 @@ pub(crate) struct Key {
     pub(crate) digest: Digest,
     /// The new compression, or `None` for an unchanged blob.
     pub(crate) target: Option<Target>,
+    /// The change of the encryption, or `None` for a blob that stays plain or encrypted.
+    pub(crate) encryption: Option<EncryptionChange>,
 }
 
 /// The place of one blob. The thread that copies the blob holds it locked; the others wait, and find the result.

@@ -10,6 +10,7 @@
 mod batch;
 mod blobs;
 mod copier;
+mod encryption;
 mod error;
 mod image;
 mod ledger;
@@ -28,7 +29,7 @@ mod variants;
 
 pub use copier::Copier;
 pub use error::{Error, Result};
-pub use options::{Compression, CopyOptions, ListForm, Selection};
+pub use options::{Compression, CopyOptions, Encryption, ListForm, Selection};
 pub use progress::{BlobState, CopyProgress, NoCopyProgress};
 pub use report::CopyReport;
 pub use signatures::ImageSigner;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vmroot_compress::{Limits, Target};
+use vmroot_encryption::{DecryptionKeys, Recipients};
 use vmroot_model::{ManifestFormat, Platform, Reference};
 use vmroot_output::Cancel;
 use vmroot_transport::Admission;
@@ -25,6 +26,10 @@ pub struct CopyOptions {
     /// The level, 1 to 9, of layers that become gzip layers because the destination or the format requires it. `None` is
     /// 6.
     pub gzip_level: Option<u32>,
+    /// The encryption of layers. Layers that are encrypted already stay as they are.
+    pub encryption: Option<Encryption>,
+    /// The keys that decrypt encrypted layers. Without keys, these are copied as they are.
+    pub decryption_keys: Option<Arc<DecryptionKeys>>,
     /// Whether the documents that refer to the image are copied, too.
     pub referrers: bool,
     /// The policy that each image of the source must meet before anything of it is written.
@@ -51,6 +56,17 @@ pub struct CopyOptions {
     pub cancel: Cancel,
 }
 
+impl CopyOptions {
+    /// Returns whether the options ask for changed layers or manifests, so that an image which is in the destination
+    /// already does not suffice.
+    pub(crate) fn change_images(&self) -> bool {
+        self.format.is_some()
+            || self.compression.is_some()
+            || self.encryption.is_some()
+            || self.decryption_keys.is_some()
+    }
+}
+
 impl Default for CopyOptions {
     fn default() -> Self {
         Self {
@@ -59,6 +75,8 @@ impl Default for CopyOptions {
             preserve_digests: false,
             compression: None,
             gzip_level: None,
+            encryption: None,
+            decryption_keys: None,
             referrers: false,
             admission: None,
             remove_signatures: false,
@@ -108,4 +126,14 @@ pub struct Compression {
     pub target: Target,
     /// Whether layers of the destination that have another compression are not reused.
     pub force: bool,
+}
+
+/// The encryption of layers in the destination.
+#[derive(Debug, Clone)]
+pub struct Encryption {
+    /// The recipients, each of which can decrypt the layers.
+    pub recipients: Arc<Recipients>,
+    /// The layers to encrypt by their positions from 0, the base first. Negative positions count from the end: -1 is
+    /// the last layer. Empty for all layers.
+    pub layers: Vec<i64>,
 }

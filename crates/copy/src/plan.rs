@@ -1,18 +1,13 @@
 //! The choice of the manifest's format, and of the compression of each layer.
 
 use vmroot_compress::Target;
-use vmroot_model::ManifestFormat;
-use vmroot_model::{Descriptor, LayerCompression, Manifest};
+use vmroot_model::{Descriptor, EncryptionChange, LayerCompression, Manifest, ManifestFormat};
 use vmroot_transport::{Accepts, ImageDestination, LayerForm};
 
 use crate::CopyOptions;
 
 /// The annotation of the layers that have a table of contents (containers/storage, pkg/chunked).
 const CHUNKED: &str = "io.github.containers.zstd-chunked.manifest-checksum";
-
-/// The reason for which an image with zstd has no format, after another one, and the remedy.
-pub(crate) const ZSTD_NEEDS_OCI: (&str, &str) =
-    (", and only OCI manifests have layers with zstd", "choose gzip, another --format, or copy to another transport");
 
 /// Returns the formats to try for a manifest, the best first. Empty if the destination takes none.
 ///
@@ -49,10 +44,32 @@ pub(crate) fn formats(
     formats
 }
 
-/// Returns whether the options ask for layers with zstd, which only OCI manifests can have. As in skopeo, this decides
-/// the format even for a destination that keeps the layers as they are.
+/// Returns whether the options ask for layers with zstd or encryption, which only OCI manifests can have. As in skopeo,
+/// this decides the format even for a destination that keeps the layers as they are.
 pub(crate) fn needs_oci(options: &CopyOptions) -> bool {
-    options.compression.is_some_and(|it| is_zstd(it.target))
+    options.encryption.is_some() || options.compression.is_some_and(|it| is_zstd(it.target))
+}
+
+/// Returns the reason for which an image that needs an OCI manifest has no format, after another one, and the remedy.
+pub(crate) fn needs_oci_reason(options: &CopyOptions) -> (&'static str, &'static str) {
+    match options.encryption {
+        Some(_) => {
+            (", and only OCI manifests have encrypted layers", "choose another --format, or copy to another transport")
+        }
+        None => (
+            ", and only OCI manifests have layers with zstd",
+            "choose gzip, another --format, or copy to another transport",
+        ),
+    }
+}
+
+/// Returns the compression of a layer that may be encrypted. The table of contents of zstd:chunked could not be read
+/// then, so such a layer gets zstd, as in skopeo.
+pub(crate) fn encryptable(target: Target, encryption: Option<EncryptionChange>) -> Target {
+    match (target, encryption) {
+        (Target::ZstdChunked { level }, Some(EncryptionChange::Encrypted)) => Target::Zstd { level },
+        (target, _) => target,
+    }
 }
 
 /// Returns the compression that the options ask for, if the destination compresses layers. Others keep the compression

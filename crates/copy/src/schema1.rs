@@ -4,20 +4,24 @@ use std::io::BufRead as _;
 
 use vmroot_compress::{Decoder, Error as CompressError};
 use vmroot_model::{
-    Algorithm, Converted, Descriptor, Digest, Hasher, LayerCompression, ManifestFormat, MediaType, Schema1,
-    WrittenLayer,
+    Algorithm, Converted, Descriptor, Digest, EncryptionChange, Hasher, LayerCompression, ManifestFormat, MediaType,
+    Schema1, WrittenLayer,
 };
 use vmroot_transport::{BlobRole, ManifestPlace, NewBlob};
 
 use crate::blobs::Task;
 use crate::copier::{Copied, Job};
 use crate::image::{is_conversion, is_refusal, written};
-use crate::{Result, plan};
+use crate::{Error, Result, plan};
 
 impl Job<'_> {
     /// Copies an image, in the first format that the destination takes.
     pub(crate) fn copy_schema1(&self, image: &Schema1) -> Result<Copied> {
         let is_fixed = self.is_fixed(image.digest(), ManifestPlace::Top);
+        if is_fixed && self.options().encryption.is_some() {
+            let (from, to) = (self.source.name(), self.destination.name());
+            return Err(Error::MustNotChange { from, to, reason: "its layers would be encrypted".to_owned() });
+        }
         let is_exact = is_fixed || self.options().format.is_some();
         let accepts = self.destination.accepts();
         let wanted = match self.options().format {
@@ -48,7 +52,10 @@ impl Job<'_> {
         }
         Err(first.unwrap_or_else(|| {
             let (why, remedy) = match plan::needs_oci(self.options()) {
-                true => (plan::ZSTD_NEEDS_OCI.0, Some(plan::ZSTD_NEEDS_OCI.1)),
+                true => {
+                    let (why, remedy) = plan::needs_oci_reason(self.options());
+                    (why, Some(remedy))
+                }
                 false => ("", None),
             };
             self.refused(&image.media_type(), format!("it takes no form of the image{why}"), remedy)
@@ -94,7 +101,12 @@ impl Job<'_> {
             };
             let own = Some(LayerCompression::Gzip);
             let change = plan::change(&blob, own, format, &accepts, self.options(), is_fixed);
-            tasks.push(Task { blob, role: BlobRole::Layer, change, diff_id });
+            tasks.push(Task { blob, role: BlobRole::Layer, change, encryption: None, diff_id });
+        }
+        let selected = self.layers_to_encrypt(tasks.len(), image.digest())?;
+        for (task, is_selected) in tasks.iter_mut().zip(selected) {
+            task.encryption = is_selected.then_some(EncryptionChange::Encrypted);
+            task.change = task.change.map(|target| plan::encryptable(target, task.encryption));
         }
         Ok(tasks)
     }

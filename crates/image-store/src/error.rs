@@ -167,6 +167,20 @@ pub enum Error {
         /// The cause.
         source: Box<vmroot_compress::Error>,
     },
+    /// An encrypted layer that cannot be decrypted.
+    #[error("layer {digest}")]
+    Encrypted {
+        /// The digest of the layer's blob.
+        digest: Digest,
+        /// The cause.
+        source: Box<vmroot_encryption::Error>,
+    },
+    /// An image with encrypted layers, which an archive of plain layers cannot have.
+    #[error("{image} has encrypted layers, and the archive would have plain ones")]
+    SaveEncrypted {
+        /// The name of the image, or else its id.
+        image: String,
+    },
     /// A file of the store is damaged, and the file that it is made from is missing. The image must be pulled again.
     #[error("{path}: damaged, and cannot be rebuilt without {missing}", path = path.display())]
     Damaged {
@@ -302,7 +316,7 @@ impl Error {
             (Some(member), Self::Blob { image, digest, reason }) => {
                 Self::Blob { image: format!("{image}: {member}"), digest, reason }
             }
-            (Some(member), error @ (Self::Layer { .. } | Self::Decompress { .. })) => {
+            (Some(member), error @ (Self::Layer { .. } | Self::Decompress { .. } | Self::Encrypted { .. })) => {
                 Self::Member { image: source.name(), member, source: Box::new(error) }
             }
             (_, error) => error,
@@ -361,6 +375,7 @@ impl Error {
             Self::Layer { source, .. } | Self::NewLayerEntry { source, .. } => of_layer(source),
             Self::NewLayer { source, .. } | Self::Decompress { source, .. } => source.kind(),
             Self::InvalidName { source, .. } => source.kind_of_argument(),
+            Self::Encrypted { source, .. } => source.kind(),
             Self::Documents { .. } | Self::Budget { .. } => ErrorKind::Limit,
             Self::WriteArchive { source } => ErrorKind::of_io(source),
             Self::Blob { .. } | Self::Damaged { .. } | Self::Record { .. } => ErrorKind::Integrity,
@@ -370,9 +385,11 @@ impl Error {
             Self::Cache(error) => error.kind(),
             Self::Root(error) => error.kind(),
             Self::InUse { .. } => ErrorKind::InUse,
-            Self::Shared { .. } | Self::NotAnImage { .. } | Self::Ambiguous { .. } | Self::Threads(_) => {
-                ErrorKind::Other
-            }
+            Self::Shared { .. }
+            | Self::SaveEncrypted { .. }
+            | Self::NotAnImage { .. }
+            | Self::Ambiguous { .. }
+            | Self::Threads(_) => ErrorKind::Other,
         }
     }
 }
@@ -385,6 +402,7 @@ impl Error {
         match self {
             Self::Layer { source, .. } | Self::NewLayerEntry { source, .. } => source.limit(),
             Self::NewLayer { source, .. } | Self::Decompress { source, .. } => source.limit(),
+            Self::Encrypted { source, .. } => source.limit(),
             Self::Index(error) => error.limit(),
             Self::Source(error) => error.limit(),
             Self::Member { source, .. } => source.limit(),

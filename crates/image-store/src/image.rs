@@ -59,7 +59,7 @@ impl Image {
 
 /// Returns the layers of a record.
 pub(crate) fn layers(record: &Record) -> Vec<Layer> {
-    let layer = |layer: &crate::LayerRecord| Layer { descriptor: layer.descriptor(), diff_id: layer.diff_id };
+    let layer = |layer: &crate::LayerRecord| Layer::new(layer.descriptor(), layer.diff_id);
     record.layers.iter().map(layer).collect()
 }
 

@@ -1,12 +1,14 @@
 //! Fetching and indexing of one layer.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use vmroot_cache::{BlobSlot, BlobWriter, LockName, Mode};
 use vmroot_compress::pipelined;
+use vmroot_encryption::LayerKey;
 use vmroot_layer_index::{BuildOptions, BuiltLayer, Index, build};
 use vmroot_model::{Descriptor, Digest};
 use vmroot_transport::ImageSource;
@@ -24,6 +26,18 @@ const WRITER_POLLS: u32 = 20;
 pub(crate) struct Layer {
     pub(crate) descriptor: Descriptor,
     pub(crate) diff_id: Digest,
+    /// The key of an encrypted layer, if it was unwrapped already.
+    pub(crate) key: Option<Arc<LayerKey>>,
+}
+
+impl Layer {
+    pub(crate) fn new(descriptor: Descriptor, diff_id: Digest) -> Self {
+        Self { descriptor, diff_id, key: None }
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.descriptor.media_type.is_encrypted_layer()
+    }
 }
 
 impl Store {
@@ -36,12 +50,12 @@ impl Store {
         layer: &Layer,
         reporter: &BlobReporter,
     ) -> Result<Index> {
-        if let Some(index) = self.open_layer(&layer.diff_id) {
+        if let Some(index) = self.open_own_or_shared(layer) {
             return Ok(index);
         }
         let _lock = self.lock(&LockName::Layer(layer.diff_id), &*reporter.progress)?;
         // Another process may have built it during the wait.
-        if let Some(index) = self.open_layer(&layer.diff_id) {
+        if let Some(index) = self.open_own_or_shared(layer) {
             return Ok(index);
         }
         let own = match self.cache.get(&layer.descriptor.digest)? {
@@ -91,6 +105,10 @@ impl Store {
     /// Fetches a blob and builds its index and contents in the same pass.
     fn build_from_source(&self, source: &dyn ImageSource, layer: &Layer, reporter: &BlobReporter) -> Result<PathBuf> {
         let descriptor = &layer.descriptor;
+        // The HMAC of an encrypted layer is known to be right only at its end.
+        if layer.is_encrypted() {
+            return self.build_again(source, layer, reporter);
+        }
         let writer = match self.claim(descriptor, &*reporter.progress)? {
             BlobSlot::Present(blob) => return self.build_from_file(layer, &blob.path, reporter),
             BlobSlot::Absent(writer) => writer,
@@ -159,6 +177,10 @@ impl Store {
     pub(crate) fn build_from_file(&self, layer: &Layer, blob: &Path, reporter: &BlobReporter) -> Result<PathBuf> {
         let file = File::open(blob).map_err(vmroot_output::Error::on("open", blob))?;
         tracing::info!("layer {}: unpacking the blob that is in the cache", layer.descriptor.digest);
+        let file: Box<dyn Read + Send> = match layer.is_encrypted() {
+            true => self.decrypted(layer, file)?,
+            false => Box::new(file),
+        };
         let file = self.options.cancel.reader(UnpackedReader::new(file, reporter));
         let mut stream = pipelined(file, &self.options.limits);
         let built = build(&mut stream, &self.cache.layout().layers(), &self.build_options(layer));
@@ -169,8 +191,8 @@ impl Store {
         publish(built?, &layer.descriptor)
     }
 
-    /// Decides after a layer was refused whether it or its transfer is at fault: fetches the whole blob and builds the
-    /// layer from it.
+    /// Fetches the whole blob and builds the layer from it. If a layer was refused, that decides whether it or its transfer
+    /// is at fault.
     fn build_again(&self, source: &dyn ImageSource, layer: &Layer, reporter: &BlobReporter) -> Result<PathBuf> {
         let blob = self.fetch_blob(source, &layer.descriptor, reporter)?;
         self.build_from_file(layer, &blob, reporter)

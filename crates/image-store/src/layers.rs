@@ -82,11 +82,12 @@ impl Store {
         layers: &[Layer],
         progress: &Arc<dyn Progress>,
     ) -> Result<Vec<Index>> {
-        let mut indexes: Vec<Option<Index>> = layers.iter().map(|layer| self.open_layer(&layer.diff_id)).collect();
+        let mut indexes: Vec<Option<Index>> = layers.iter().map(|layer| self.open_own_or_shared(layer)).collect();
         let missing: Vec<usize> = (0..layers.len()).filter(|&number| indexes[number].is_none()).collect();
         for (layer, _) in layers.iter().zip(&indexes).filter(|(_, index)| index.is_some()) {
             tracing::info!("layer {}: in the cache already", layer.descriptor.digest);
         }
+        let layers = &self.with_keys(layers, &missing)?;
         let reporters = self.reporters(layers, &missing, progress);
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let queue = Queue::new(layers, &missing, cores as u64);
@@ -162,7 +163,7 @@ mod tests {
     fn layers(sizes: &[u64]) -> Vec<Layer> {
         let layer = |&size: &u64| {
             let digest = Digest::of(&size.to_le_bytes());
-            Layer { descriptor: Descriptor::new(MediaType::OCI_LAYER_GZIP, digest, size), diff_id: digest }
+            Layer::new(Descriptor::new(MediaType::OCI_LAYER_GZIP, digest, size), digest)
         };
         sizes.iter().map(layer).collect()
     }

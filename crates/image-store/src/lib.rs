@@ -14,6 +14,7 @@ mod collect;
 mod commit;
 mod configs;
 mod documents;
+mod encrypted;
 mod error;
 mod history;
 mod holders;

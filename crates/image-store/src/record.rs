@@ -3,6 +3,7 @@
 //! A record is written twice, and each copy has a digest of itself. The names of images are only in records; all other
 //! files of the cache can be built or fetched again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use vmroot_cache::{LockName, Mode, PUBLISHED_MODE};
+use vmroot_encryption::ANNOTATION_PREFIX;
 use vmroot_model::{Descriptor, Digest, MediaType, Platform, Reference};
 use vmroot_output::write_atomically;
 
@@ -75,6 +77,10 @@ pub struct LayerRecord {
     /// Further URLs of the blob of a foreign layer. Records before 0.2 lack this field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
+    /// The annotations about the encryption of an encrypted layer, which have its encrypted key. Earlier records lack this
+    /// field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub encryption: BTreeMap<String, String>,
 }
 
 impl LayerRecord {
@@ -86,13 +92,31 @@ impl LayerRecord {
             diff_id: *diff_id,
             size: descriptor.size,
             urls: descriptor.foreign_urls().map(str::to_owned).collect(),
+            encryption: encryption_of(descriptor),
         }
+    }
+
+    /// Returns whether the layer's blob is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.media_type.is_encrypted_layer()
     }
 
     /// Returns the descriptor for fetching the blob.
     pub(crate) fn descriptor(&self) -> Descriptor {
-        Descriptor { urls: self.urls.clone(), ..Descriptor::new(self.media_type.clone(), self.digest, self.size) }
+        Descriptor {
+            urls: self.urls.clone(),
+            annotations: self.encryption.clone(),
+            ..Descriptor::new(self.media_type.clone(), self.digest, self.size)
+        }
     }
+}
+
+/// Returns the annotations about encryption, if a layer is encrypted.
+fn encryption_of(descriptor: &Descriptor) -> BTreeMap<String, String> {
+    let is_encrypted = descriptor.media_type.is_encrypted_layer();
+    let annotations =
+        descriptor.annotations.iter().filter(|(key, _)| is_encrypted && key.starts_with(ANNOTATION_PREFIX));
+    annotations.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// A record as it is stored in a file.
@@ -119,6 +143,12 @@ impl Record {
     /// Returns whether the image was made in this cache, by a commit. Such an image has no origin that signs it.
     pub fn is_made_here(&self) -> bool {
         self.loaded_from.as_deref().is_some_and(|origin| !vmroot_transport::ImageName::has_transport(origin))
+    }
+
+    /// Returns whether a layer of the image is encrypted. Its blob in the cache is the ciphertext, and its index and
+    /// contents are plain.
+    pub fn is_encrypted(&self) -> bool {
+        self.layers.iter().any(LayerRecord::is_encrypted)
     }
 
     /// Returns the image's id: the digest of its config.

@@ -17,7 +17,7 @@ use vmroot_transport::TarWriter;
 
 use self::blobs::Blobs;
 use self::names::Selected;
-use crate::{Error, Progress, Result, Store};
+use crate::{Error, Progress, Record, Result, Store};
 
 /// The permission bits of the members.
 const MODE: u32 = 0o644;
@@ -88,6 +88,8 @@ impl Store {
     /// - [`Error::Ambiguous`]: the beginning of an id is that of several images.
     /// - [`Error::InvalidName`]: a name is malformed.
     /// - [`Error::Damaged`] or [`Error::Blob`]: a file of an image is missing or damaged.
+    /// - [`Error::SaveEncrypted`]: an image has encrypted layers, and the form has plain ones. The other forms have the
+    ///   encrypted blobs.
     /// - [`Error::WriteArchive`]: the writer failed.
     /// - [`Error::Cancelled`]: the work was cancelled.
     pub fn save<N: AsRef<str>>(
@@ -136,6 +138,9 @@ impl Store {
             Ok((selected.iter().flat_map(Selected::records).cloned().collect(), (selected, parents)))
         })?;
         selected.iter().flat_map(Selected::records).for_each(|record| self.touch(record));
+        if options.format == SaveFormat::DockerArchiveV24 {
+            check_plain(selected.iter().flat_map(Selected::records))?;
+        }
         let mut tar = TarWriter::new(writer, 0);
         match options.format {
             SaveFormat::DockerArchiveV24 => legacy::write(self, &selected, &parents, &mut tar, file, progress)?,
@@ -150,4 +155,11 @@ impl Store {
         tar.finish().map_err(Error::write_archive)?;
         Ok(())
     }
+}
+
+/// Fails if an image has encrypted layers, whose plain form must not leave the cache.
+fn check_plain<'a>(mut records: impl Iterator<Item = &'a Record>) -> Result<()> {
+    let Some(record) = records.find(|record| record.is_encrypted()) else { return Ok(()) };
+    let image = record.reference.as_ref().map_or_else(|| record.id().to_string(), ToString::to_string);
+    Err(Error::SaveEncrypted { image })
 }

@@ -160,6 +160,15 @@ impl Store {
         })
     }
 
+    /// Opens the index of a layer. That of an encrypted one comes from the own cache only: what the owner of a shared cache
+    /// has decrypted is not for others.
+    pub(crate) fn open_own_or_shared(&self, layer: &Layer) -> Option<Index> {
+        match layer.is_encrypted() {
+            true => open_layer(&self.cache, &layer.diff_id),
+            false => self.open_layer(&layer.diff_id),
+        }
+    }
+
     /// Opens the index of a layer in the first cache that has the index and the contents in the right shape.
     pub(crate) fn find_layer(&self, diff_id: &Digest) -> Option<(Index, &Cache)> {
         self.caches().find_map(|cache| Some((open_layer(cache, diff_id)?, cache)))

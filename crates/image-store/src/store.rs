@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use vmroot_cache::{Cache, Presence, Usage};
 use vmroot_compress::Limits;
+use vmroot_encryption::DecryptionKeys;
 use vmroot_layer_index::BuildOptions;
 use vmroot_output::Cancel;
 
@@ -38,6 +39,8 @@ pub struct StoreOptions {
     /// The disk space in bytes that the cache may take. Before more is pulled, loaded or committed, the least recently
     /// used images are removed: see [`Store::collect_with`]. `None` for no limit.
     pub max_size: Option<u64>,
+    /// The keys that decrypt encrypted layers. None by default.
+    pub decryption_keys: Arc<DecryptionKeys>,
     /// What the store is used for, such as `mount /mnt`. Other users of the cache see it.
     pub purpose: String,
     /// Cancels all work of the store, from any thread.
@@ -55,6 +58,7 @@ impl StoreOptions {
             build: BuildOptions::default(),
             parallel: 4,
             max_size: None,
+            decryption_keys: Arc::default(),
             purpose: String::new(),
             cancel: Cancel::new(),
         }

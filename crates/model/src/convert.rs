@@ -20,7 +20,7 @@ use std::fmt;
 use crate::error::DocumentKind;
 use crate::{Descriptor, Digest, Error, ImageConfig, Manifest, MediaType, Result};
 
-pub use layers::WrittenLayer;
+pub use layers::{EncryptionChange, WrittenLayer};
 pub(crate) use list::is_marked;
 pub use list::{EditedIndex, IndexEdit, IndexFormat, Instance};
 pub use loss::Loss;

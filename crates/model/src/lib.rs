@@ -40,7 +40,8 @@ pub use change::{CommandLine, ConfigChange};
 pub use child_image::{ChildImage, EMPTY_LAYER};
 pub use config::{CONFIG_LIMIT, ContainerConfig, Healthcheck, History, ImageConfig, chain_ids};
 pub use convert::{
-    Converted, EditedIndex, ExtraBlob, IndexEdit, IndexFormat, Instance, Loss, ManifestFormat, WrittenLayer,
+    Converted, EditedIndex, EncryptionChange, ExtraBlob, IndexEdit, IndexFormat, Instance, Loss, ManifestFormat,
+    WrittenLayer,
 };
 pub use descriptor::{Descriptor, FOREIGN_URLS};
 pub use digest::{Algorithm, Digest, Hasher};

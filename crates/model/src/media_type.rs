@@ -39,6 +39,9 @@ const LAYER_STEMS: [&str; 4] = [
     "application/vnd.docker.image.rootfs.foreign.diff.tar",
 ];
 
+/// The suffix of the types of encrypted layers (ocicrypt, spec/spec.go).
+const ENCRYPTED: &str = "+encrypted";
+
 impl MediaType {
     /// OCI image index.
     pub const OCI_INDEX: Self = Self::known("application/vnd.oci.image.index.v1+json");
@@ -169,7 +172,22 @@ impl MediaType {
 
     /// Returns whether this is an encrypted layer.
     pub fn is_encrypted_layer(&self) -> bool {
-        self.layer_suffix().is_some_and(|suffix| suffix.to_ascii_lowercase().ends_with("+encrypted"))
+        self.layer_suffix().is_some_and(|suffix| suffix.to_ascii_lowercase().ends_with(ENCRYPTED))
+    }
+
+    /// Returns the type of the same layer after its encryption. Returns `None` for Docker's types, encrypted layers and
+    /// types that are not layers. Parameters are dropped.
+    #[must_use]
+    pub fn to_encrypted_layer(&self) -> Option<Self> {
+        let is_plain = self.layer_compression().is_some() && !self.is_docker();
+        is_plain.then(|| Self::new(format!("{}{ENCRYPTED}", self.essence())))
+    }
+
+    /// Returns the type of the same layer after its decryption, or `None` if it is no encrypted layer.
+    #[must_use]
+    pub fn to_decrypted_layer(&self) -> Option<Self> {
+        let length = self.essence().len().checked_sub(ENCRYPTED.len())?;
+        self.is_encrypted_layer().then(|| Self::new(&self.essence()[..length]))
     }
 
     /// Returns the compression of the layer, or `None` for other types, encrypted layers and unknown compressions.
@@ -325,6 +343,19 @@ mod tests {
         }
         assert!(MediaType::new("application/vnd.oci.image.layer.v1.tar+gzip+encrypted").is_encrypted_layer());
         assert!(!MediaType::OCI_LAYER_GZIP.is_encrypted_layer());
+    }
+
+    #[test]
+    fn encryption_is_a_suffix() {
+        for plain in [MediaType::OCI_LAYER, MediaType::OCI_LAYER_ZSTD, MediaType::OCI_FOREIGN_LAYER_GZIP] {
+            let encrypted = plain.to_encrypted_layer().unwrap();
+            assert_eq!(encrypted.as_str(), format!("{plain}+encrypted"));
+            assert_eq!(encrypted.to_decrypted_layer().unwrap(), plain);
+            assert_eq!((encrypted.to_encrypted_layer(), plain.to_decrypted_layer()), (None, None));
+        }
+        for other in [MediaType::DOCKER_LAYER_GZIP, MediaType::OCI_CONFIG, MediaType::new("a/b+encrypted")] {
+            assert_eq!((other.to_encrypted_layer(), other.to_decrypted_layer()), (None, None), "{other}");
+        }
     }
 
     #[test]

@@ -39,6 +39,8 @@ enum Inner {
     #[error(transparent)]
     Copy(vmroot_copy::Error),
     #[error(transparent)]
+    Encryption(vmroot_encryption::Error),
+    #[error(transparent)]
     Trust(vmroot_trust::Error),
     #[error(transparent)]
     Sigstore(vmroot_sigstore::Error),
@@ -115,6 +117,7 @@ from! {
     Store(vmroot_image_store::Error),
     Source(vmroot_transport::Error),
     Copy(vmroot_copy::Error),
+    Encryption(vmroot_encryption::Error),
     Trust(vmroot_trust::Error),
     Sigstore(vmroot_sigstore::Error),
     OpenPgp(vmroot_openpgp::Error),
@@ -157,6 +160,7 @@ impl Error {
             Inner::Store(error) => error.kind(),
             Inner::Source(error) => error.kind(),
             Inner::Copy(error) => error.kind(),
+            Inner::Encryption(error) => error.kind(),
             Inner::Trust(error) => error.kind(),
             Inner::Sigstore(error) => error.kind(),
             Inner::OpenPgp(error) => error.kind(),
@@ -200,6 +204,7 @@ impl Error {
             Inner::Store(error) => error.limit(),
             Inner::Source(error) => error.limit(),
             Inner::Copy(error) => error.limit(),
+            Inner::Encryption(error) => error.limit(),
             Inner::Trust(error) => error.limit(),
             Inner::Index(error) => error.limit(),
             Inner::Export(error) => error.limit(),

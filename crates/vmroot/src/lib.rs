@@ -143,6 +143,9 @@ pub use vmroot_container_fs as container_fs;
 /// Copies images between registries, archives, layouts and directories.
 #[doc(inline)]
 pub use vmroot_copy as copy;
+/// Encrypts and decrypts layers.
+#[doc(inline)]
+pub use vmroot_encryption as encryption;
 /// Writes a root as an EROFS image.
 ///
 /// ```no_run

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use vmroot::Platform;
 
+use super::encryption::EncryptionArguments;
 use super::platform::parse_platform;
 use super::quantity::parse_duration;
 use super::signing::SigningArguments;
-use super::skopeo::EncryptionArguments;
 use super::switches::parse_bool;
 
 /// The options of `copy`.
@@ -27,6 +27,8 @@ pub(crate) struct CopyArguments {
     pub(crate) transfer: TransferArguments,
     #[command(flatten)]
     pub(crate) compression: CompressionArguments,
+    #[command(flatten)]
+    pub(crate) encryption: EncryptionArguments,
     #[command(flatten)]
     pub(crate) source: SourceArguments,
     #[command(flatten)]
@@ -90,8 +92,6 @@ pub(crate) struct TransferArguments {
     pub(crate) retry_delay: Option<Duration>,
     #[command(flatten)]
     pub(crate) signing: SigningArguments,
-    #[command(flatten)]
-    encryption: EncryptionArguments,
 }
 
 /// Parses the number of blobs at once. As in skopeo, 0 stands for the default.

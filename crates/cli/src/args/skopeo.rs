@@ -55,22 +55,6 @@ impl OverrideArguments {
     }
 }
 
-/// The options of skopeo's `copy` and `sync` for encryption. All are refused, with the reason.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct EncryptionArguments {
-    #[arg(long, hide = true, value_parser = refuse_encryption)]
-    encryption_key: Option<String>,
-    #[arg(long, hide = true, allow_hyphen_values = true, value_parser = refuse_encryption)]
-    encrypt_layer: Option<String>,
-    #[arg(long, hide = true, value_parser = refuse_encryption)]
-    decryption_key: Option<String>,
-}
-
-fn refuse_encryption(_: &str) -> Result<String, String> {
-    Err("vmroot does not encrypt or decrypt layers; without the option, encrypted layers are copied as they are"
-        .to_owned())
-}
-
 /// The options of skopeo's verbs for retries.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RetryArguments {

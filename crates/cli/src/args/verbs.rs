@@ -9,8 +9,8 @@ use clap::{Arg, ArgMatches, Args as _, Command, Id};
 
 use super::examples;
 use super::{
-    LimitArguments, PlatformArguments, PolicyArguments, PullArguments, RegistryArguments, RegistryFiles,
-    ResourceArguments,
+    DecryptionArguments, LimitArguments, PlatformArguments, PolicyArguments, PullArguments, RegistryArguments,
+    RegistryFiles, ResourceArguments,
 };
 
 /// Options that several commands share.
@@ -26,23 +26,29 @@ pub(crate) enum Group {
     RegistryFiles,
     /// The policy on signatures.
     Policy,
+    /// Keys of encrypted layers.
+    Decryption,
     /// Limits on layers.
     Limits,
     /// Connections and temporary files.
     Resources,
 }
 
-use Group::{Limits, Platform, Policy, Pull, Registry, RegistryFiles as Files, Resources};
+use Group::{Decryption, Limits, Platform, Policy, Pull, Registry, RegistryFiles as Files, Resources};
 
 /// A command: its name on the command line, its line in the list of commands, and the groups that it uses.
 type Verb = (&'static str, &'static str, &'static [Group]);
 
 /// The groups of commands that read an image, from the cache or a registry.
-const IMAGE: &[Group] = &[Platform, Pull, Registry, Policy, Limits, Resources];
-/// The groups of commands that read or write archives, and ask no registry.
-const ARCHIVE: &[Group] = &[Platform, Limits, Resources];
+const IMAGE: &[Group] = &[Platform, Pull, Registry, Policy, Decryption, Limits, Resources];
+/// The groups of commands that read archives, and ask no registry.
+const READ_ARCHIVE: &[Group] = &[Platform, Policy, Decryption, Limits, Resources];
+/// The groups of commands that write archives.
+const WRITE_ARCHIVE: &[Group] = &[Platform, Limits, Resources];
+/// The groups of commands that fetch damaged parts of images again.
+const REPAIR: &[Group] = &[Pull, Registry, Decryption, Limits, Resources];
 /// The groups of commands that copy images.
-const COPY: &[Group] = &[Platform, Registry, Policy, Limits, Resources];
+const COPY: &[Group] = &[Platform, Registry, Policy, Decryption, Limits, Resources];
 
 /// All commands, by subject.
 pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
@@ -50,8 +56,8 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
         "Get, make and copy images",
         &[
             ("pull", "Fetch images, and print their ids", IMAGE),
-            ("load", "Load images from archives", &[Platform, Policy, Limits, Resources]),
-            ("save", "Save images as an archive", ARCHIVE),
+            ("load", "Load images from archives", READ_ARCHIVE),
+            ("save", "Save images as an archive", WRITE_ARCHIVE),
             ("commit", "Make an image of another one, with one more layer", IMAGE),
             ("copy", "Copy an image between registries, archives, directories", COPY),
             ("sync", "Copy all images of a repository, a directory or a list", COPY),
@@ -101,7 +107,7 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
             ("lease create", "Keep images in the cache", &[Platform]),
             ("lease list", "List the leases", &[]),
             ("lease release", "End leases", &[]),
-            ("verify", "Verify every file in the cache, and repair it", &[Pull, Registry, Limits, Resources]),
+            ("verify", "Verify every file in the cache, and repair it", REPAIR),
         ],
     ),
     (
@@ -188,7 +194,7 @@ const SKOPEO_OPTIONS: [&str; 10] = [
 ];
 
 impl Group {
-    const ALL: [Self; 7] = [Platform, Pull, Registry, Files, Policy, Limits, Resources];
+    const ALL: [Self; 8] = [Platform, Pull, Registry, Files, Policy, Decryption, Limits, Resources];
 
     /// Returns the ids of the options.
     fn ids(self) -> Vec<Id> {
@@ -199,6 +205,7 @@ impl Group {
             Registry => RegistryArguments::augment_args(empty),
             Files => RegistryFiles::augment_args(empty),
             Policy => PolicyArguments::augment_args(empty),
+            Decryption => DecryptionArguments::augment_args(empty),
             Limits => LimitArguments::augment_args(empty),
             Resources => ResourceArguments::augment_args(empty),
         };
@@ -213,6 +220,7 @@ impl Group {
             Registry => "sends no requests to registries",
             Files => "does not use the configuration of registries",
             Policy => "neither fetches nor uses images",
+            Decryption => "does not decrypt layers",
             Limits => "reads no layers",
             Resources => "neither fetches layers nor reads archives",
         }

@@ -21,6 +21,7 @@ use crate::args::{
     MultiArch, TransferArguments,
 };
 use crate::context::Context;
+use crate::encryption;
 use crate::environment::this_platform;
 use crate::exit::{Advised, UsageError};
 use crate::output;
@@ -45,6 +46,7 @@ pub(crate) fn copy(
         None | Some(CompressFormat::Gzip) => arguments.compression.dest_compress_level,
         Some(CompressFormat::Zstd | CompressFormat::ZstdChunked) => None,
     };
+    options.encryption = encryption::encryption(&arguments.encryption)?;
     let client = context.client()?;
     let reader = side::source_client(context, &client, &arguments.source)?;
     let parallel = arguments.transfer.image_parallel_copies;
@@ -96,6 +98,7 @@ pub(crate) fn copy_options(
     // As in skopeo, zero stands for the default.
     options.retry_delay = transfer.retry_delay.filter(|delay| !delay.is_zero());
     options.limits = context.limits();
+    options.decryption_keys = context.decryption_keys();
     options.cancel = context.cancel();
     super::signers::add(context, &transfer.signing, &mut options)?;
     Ok(options)

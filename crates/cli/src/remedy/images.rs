@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tracing::subscriber::{NoSubscriber, with_default};
-use vmroot::{ImageName, image_store, transport};
+use vmroot::{ImageName, encryption, image_store, transport};
 
 use super::{Failed, names, paths};
 use crate::context::NO_CACHE;
@@ -70,6 +70,7 @@ pub(super) fn of_store(error: &image_store::Error, failed: &Failed<'_>) -> Optio
                 .to_owned()
         }
         Error::NotAnImage { .. } => "`vmroot copy` copies artifacts, which have no root".to_owned(),
+        Error::SaveEncrypted { .. } => "--format oci-archive saves the encrypted layers as they are".to_owned(),
         Error::Budget { .. } => "`vmroot rm` and `vmroot gc` free space".to_owned(),
         Error::Record { .. } => "`vmroot verify --repair` repairs the cache".to_owned(),
         _ => return None,
@@ -78,6 +79,26 @@ pub(super) fn of_store(error: &image_store::Error, failed: &Failed<'_>) -> Optio
 
 fn has_no_cache(failed: &Failed<'_>) -> bool {
     failed.context.is_some_and(|context| !context.has_cache() && context.shared_caches().is_empty())
+}
+
+/// Returns the hint for an error of encrypted layers and their keys.
+pub(super) fn of_encryption(error: &encryption::Error) -> Option<String> {
+    use encryption::Error;
+    Some(match error {
+        Error::NoKey { .. } => {
+            "--decryption-key FILE[:PASSWORD] gives one; `vmroot copy` to another place than vmroot: needs none, and \
+             keeps the layers encrypted"
+        }
+        Error::NotDecryptable { .. } => {
+            "give the private key of one of the recipients; a key with a password is FILE:PASSWORD, and pkcs7 needs the \
+             key's own certificate, or none"
+        }
+        Error::PasswordMissing | Error::PasswordWrong => {
+            "--decryption-key FILE:PASSWORD or FILE:file=PASSWORD_FILE gives the password"
+        }
+        _ => return None,
+    }
+    .to_owned())
 }
 
 /// Returns the names of images in the cache that are nearly the same. Errors are ignored: the hint is not the failure.

@@ -6,6 +6,7 @@ mod source;
 
 mod blobs;
 mod cancelling;
+mod encryption;
 mod formats;
 mod lists;
 mod referrers;

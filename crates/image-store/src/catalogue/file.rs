@@ -3,7 +3,7 @@
 //! The file is derived from the records, and is made again if it is missing, damaged or old. It is not synced, because
 //! its checksum shows what a crash of the machine has lost. See `docs/formats/cache.md`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -135,7 +135,7 @@ fn is_plain(record: &Record) -> bool {
         && record.indexes.is_empty()
         && is_plain(&record.manifest)
         && is_plain(&record.config)
-        && record.layers.iter().all(|layer| layer.urls.is_empty())
+        && record.layers.iter().all(|layer| layer.urls.is_empty() && layer.encryption.is_empty())
 }
 
 /// Values that many records share, with their positions.
@@ -226,7 +226,7 @@ impl Writer {
         self.descriptor(manifest);
         self.descriptor(config);
         self.count(layers.len());
-        for LayerRecord { media_type, digest, diff_id, size, urls: _ } in layers {
+        for LayerRecord { media_type, digest, diff_id, size, urls: _, encryption: _ } in layers {
             self.media_type(media_type);
             self.digest(digest);
             self.digest(diff_id);
@@ -339,7 +339,8 @@ impl<'a> Reader<'a> {
         for _ in 0..count {
             let media_type = self.shared(media_types)?;
             let (digest, diff_id, size) = (self.digest()?, self.digest()?, self.number()?);
-            layers.push(LayerRecord { media_type, digest, diff_id, size, urls: Vec::new() });
+            let (urls, encryption) = (Vec::new(), BTreeMap::new());
+            layers.push(LayerRecord { media_type, digest, diff_id, size, urls, encryption });
         }
         let pulled = self.number()?;
         let (loaded_from, created) = (self.optional()?.map(str::to_owned), self.optional()?.map(str::to_owned));

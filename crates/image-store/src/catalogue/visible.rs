@@ -37,7 +37,8 @@ fn merge(own: &Snapshot, shared: &[(PathBuf, Arc<Snapshot>)]) -> Snapshot {
         entries.insert(record.file_name(), Arc::clone(record));
     }
     for (directory, part) in shared {
-        for record in &part.records {
+        // The owner has decrypted the encrypted ones for himself.
+        for record in part.records.iter().filter(|record| !record.is_encrypted()) {
             if let MapEntry::Vacant(vacant) = entries.entry(record.file_name()) {
                 let record = Record { shared_cache: Some(directory.clone()), ..(**record).clone() };
                 vacant.insert(Arc::new(record));

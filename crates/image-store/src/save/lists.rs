@@ -123,7 +123,8 @@ impl Lists {
     /// Adds the image for the first platform to `manifest.json`, as containerd does: a name has one image there, and
     /// readers of the list expect one image for each name. The others are in the OCI index.
     fn add_to_manifest(&mut self, image: &Selected, parents: &Parents) {
-        let Some(record) = image.records().next() else { return };
+        // Programs that read this list cannot decrypt. Encrypted images are in the OCI index only.
+        let Some(record) = image.records().next().filter(|record| !record.is_encrypted()) else { return };
         let config = member(record.id());
         let position = self.images.iter().position(|known| known.config == config).unwrap_or_else(|| {
             self.images.push(ListedImage::new(record, parents));

@@ -5,6 +5,7 @@ mod fixture;
 mod archives;
 mod cancelling;
 mod damage;
+mod encrypted;
 mod leaves;
 mod limits;
 mod platforms;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::convert::oci_config::OciConfig;
-use crate::convert::{Converted, Loss, ManifestFormat, WrittenLayer, legacy_config};
+use crate::convert::{Converted, EncryptionChange, Loss, ManifestFormat, WrittenLayer, legacy_config};
 use crate::error::DocumentKind;
 use crate::json_text::{RawObject, to_vec};
 use crate::schema1::sign;
@@ -55,6 +55,12 @@ impl Schema1 {
             let media_type = stem.with_compression(compression).ok_or_else(|| {
                 self.not_convertible(format, format!("layer {} cannot be compressed with {compression}", layer.digest))
             })?;
+            let media_type = match layer.encryption {
+                Some(EncryptionChange::Encrypted) => media_type.to_encrypted_layer().ok_or_else(|| {
+                    self.not_convertible(format, format!("layer {} cannot be encrypted", layer.digest))
+                })?,
+                _ => media_type,
+            };
             let annotations = layer.annotations.clone();
             Ok(Descriptor { annotations, ..Descriptor::new(media_type, layer.digest, layer.size) })
         });

@@ -9,6 +9,8 @@ use crate::{Descriptor, Digest, Error, LayerCompression, Manifest, MediaType, Re
 const ZSTD_CHUNKED: &str = "io.github.containers.zstd-chunked.";
 /// The annotation with the digest of the table of contents of an eStargz layer.
 const STARGZ: &str = "containerd.io/snapshot/stargz/toc.digest";
+/// The prefix of the annotations of encrypted layers (ocicrypt, spec/spec.go).
+const ENCRYPTION: &str = "org.opencontainers.image.enc.";
 
 /// A layer as it is in the destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,17 +26,31 @@ pub struct WrittenLayer {
     pub annotations: BTreeMap<String, String>,
     /// The digest of the uncompressed layer. Only conversions from schema 1 need it.
     pub diff_id: Option<Digest>,
+    /// Whether the layer was encrypted or decrypted. Its annotations then stay, except those about the encryption and
+    /// those that describe the plain bytes.
+    pub encryption: Option<EncryptionChange>,
+}
+
+/// A change of the encryption of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EncryptionChange {
+    /// The layer was plain and is encrypted now.
+    Encrypted,
+    /// The layer was encrypted and is plain now.
+    Decrypted,
 }
 
 impl WrittenLayer {
     /// Creates a layer that is unchanged.
     pub fn unchanged(layer: &Descriptor) -> Self {
-        Self { digest: layer.digest, size: layer.size, compression: None, annotations: BTreeMap::new(), diff_id: None }
+        let (digest, size) = (layer.digest, layer.size);
+        Self { digest, size, compression: None, annotations: BTreeMap::new(), diff_id: None, encryption: None }
     }
 
     /// Creates a layer with another compression.
     pub fn recompressed(digest: Digest, size: u64, compression: LayerCompression) -> Self {
-        Self { digest, size, compression: Some(compression), annotations: BTreeMap::new(), diff_id: None }
+        let compression = Some(compression);
+        Self { digest, size, compression, annotations: BTreeMap::new(), diff_id: None, encryption: None }
     }
 }
 
@@ -63,26 +79,56 @@ fn written_layer(
     new: &WrittenLayer,
     losses: &mut Vec<Loss>,
 ) -> std::result::Result<Descriptor, String> {
-    if old.digest == new.digest {
+    // The ciphertext of an empty blob is empty, too.
+    if old.digest == new.digest && new.encryption.is_none() {
         return Ok(old.clone());
     }
-    let media_type = match new.compression {
-        Some(compression) => old.media_type.with_compression(compression).ok_or_else(|| {
-            format!("layer {} of type {:?} cannot become {compression}", old.digest, old.media_type.as_str())
-        })?,
-        None => old.media_type.clone(),
-    };
-    let lost = old.annotations.keys().filter(|key| !describes_bytes(key) && !new.annotations.contains_key(*key));
+    let media_type = written_type(&old.media_type, new).ok_or_else(|| {
+        let change = match (new.encryption, new.compression) {
+            (Some(EncryptionChange::Encrypted), _) => "encrypted".to_owned(),
+            (Some(EncryptionChange::Decrypted), _) => "decrypted".to_owned(),
+            (None, compression) => compression.map(|it| it.to_string()).unwrap_or_default(),
+        };
+        format!("layer {} of type {:?} cannot become {change}", old.digest, old.media_type.as_str())
+    })?;
+    let mut annotations = kept_annotations(old, new);
+    annotations.extend(new.annotations.clone());
+    let lost = old.annotations.keys().filter(|key| !describes_bytes(key) && !annotations.contains_key(*key));
     let lost: Vec<String> = lost.cloned().collect();
     if !lost.is_empty() {
         losses.push(Loss::LayerAnnotations { layer: old.digest, keys: lost });
     }
-    Ok(Descriptor { annotations: new.annotations.clone(), ..Descriptor::new(media_type, new.digest, new.size) })
+    Ok(Descriptor { annotations, ..Descriptor::new(media_type, new.digest, new.size) })
 }
 
-/// Returns whether an annotation is about the compressed bytes, so that it means nothing for others.
+/// Returns the media type of a changed layer; `None` if its old type does not allow the change.
+fn written_type(old: &MediaType, new: &WrittenLayer) -> Option<MediaType> {
+    let plain = match new.encryption {
+        Some(EncryptionChange::Decrypted) => old.to_decrypted_layer()?,
+        _ => old.clone(),
+    };
+    let compressed = match new.compression {
+        Some(compression) => plain.with_compression(compression)?,
+        None => plain,
+    };
+    match new.encryption {
+        Some(EncryptionChange::Encrypted) => compressed.to_encrypted_layer(),
+        _ => Some(compressed),
+    }
+}
+
+/// Returns the annotations of a layer that a change of its encryption keeps.
+fn kept_annotations(old: &Descriptor, new: &WrittenLayer) -> BTreeMap<String, String> {
+    if new.encryption.is_none() {
+        return BTreeMap::new();
+    }
+    let kept = old.annotations.iter().filter(|(key, _)| !describes_bytes(key));
+    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Returns whether an annotation is about the compressed or the encrypted bytes, so that it means nothing for others.
 fn describes_bytes(key: &str) -> bool {
-    key.starts_with(ZSTD_CHUNKED) || key == STARGZ
+    key.starts_with(ZSTD_CHUNKED) || key.starts_with(ENCRYPTION) || key == STARGZ
 }
 
 /// Gives all layers the types of another format.

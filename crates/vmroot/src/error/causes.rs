@@ -30,6 +30,7 @@ fn unboxed(error: Cause<'_>) -> Cause<'_> {
         vmroot_image_store::Error,
         vmroot_transport::Error,
         vmroot_compress::Error,
+        vmroot_encryption::Error,
         vmroot_layer_index::Error,
         vmroot_export::Error,
         vmroot_changes::Error
@@ -53,6 +54,7 @@ fn of_this_crate(inner: &Inner) -> Option<Cause<'_>> {
         Inner::Store(error) => error,
         Inner::Source(error) => error,
         Inner::Copy(error) => error,
+        Inner::Encryption(error) => error,
         Inner::Trust(error) => error,
         Inner::Sigstore(error) => error,
         Inner::OpenPgp(error) => error,
