@@ -52,7 +52,7 @@ fn new_body(mut bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
             0..192 => (usize::from(first), rest, true),
             192..PARTIAL => {
                 let (second, rest) = number(rest, 1)?;
-                ((usize::from(first) - 192 << 8) + second + 192, rest, true)
+                (((usize::from(first) - 192) << 8) + second + 192, rest, true)
             }
             PARTIAL..255 => (1 << (first & 0x1f), rest, false),
             255 => {
