@@ -52,7 +52,7 @@ fn new_body(mut bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
             0..192 => (usize::from(first), rest, true),
             192..PARTIAL => {
                 let (second, rest) = number(rest, 1)?;
-                ((usize::from(first) - 192 << 8) + second + 192, rest, true)
+                (((usize::from(first) - 192) << 8) + second + 192, rest, true)
             }
             PARTIAL..255 => (1 << (first & 0x1f), rest, false),
             255 => {
@@ -92,7 +92,7 @@ mod tests {
         for form in &forms {
             assert_eq!(joined(form).unwrap(), forms[1], "{:x?}", &form[..4]);
         }
-        assert_eq!(joined(&[]).unwrap(), []);
+        assert!(joined(&[]).unwrap().is_empty());
         for cut in [&[0xcb][..], &[0xcb, 5, 1], &[0xcb, 224 + 1, 1, 1], &[0xcb, 255, 0], &[0x05, 1, 1]] {
             assert!(joined(cut).is_none(), "{cut:x?}");
         }
