@@ -153,7 +153,8 @@ impl Attachment<'_> {
         for text in [Some(self.signature), self.bundle, self.certificate, self.chain].into_iter().flatten() {
             at_most(text.len(), ANNOTATION_LIMIT, "annotation", "ANNOTATION_LIMIT")?;
         }
-        standard(self.signature, "signature")
+        // Signers that use `base64` or `openssl` leave line ends in the text, and Go's decoder ignores them.
+        standard(&self.signature.replace(['\r', '\n'], ""), "signature")
     }
 
     fn promised(&self, rekor: &[PublicKey], signature: &[u8], material: &[u8]) -> Result<i64> {

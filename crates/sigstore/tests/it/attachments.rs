@@ -25,7 +25,9 @@ fn any_of_the_keys_verifies() {
     assert!(attachment(&signature).verify_with_keys(&[], &[]).is_err());
     let altered = Attachment { payload: b"{}", ..attachment(&signature) };
     assert!(altered.verify_with_keys(&keys, &[]).is_err());
-    for broken in ["", "AAAA", "*", &signature[1..], &format!("{signature}\n")] {
+    let lines = format!("{}\r\n{}\n", &signature[..40], &signature[40..]);
+    assert!(attachment(&lines).verify_with_keys(&keys, &[]).is_ok(), "line ends are ignored");
+    for broken in ["", "AAAA", "*", &signature[1..], &format!("{signature} ")] {
         assert!(attachment(broken).verify_with_keys(&keys, &[]).is_err(), "{broken}");
     }
 }
