@@ -138,12 +138,13 @@ fn derive_key(passphrase: &[u8], salt: [u8; 8], count: usize) -> [u8; 16] {
     key
 }
 
-/// Returns the value of `Key` in the extended format. Lines that start with a space continue it.
+/// Returns the value of `Key` in the extended format. Lines that start with a space continue it. The break and the space
+/// are not part of it, and may be inside a word.
 fn extended(file: &[u8]) -> Option<Vec<u8>> {
     let mut value: Option<Vec<u8>> = None;
     for line in file.split(|&byte| byte == b'\n') {
         match (&mut value, line) {
-            (Some(value), [b' ' | b'\t', ..]) => value.extend_from_slice(&[b"\n", line].concat()),
+            (Some(value), [b' ' | b'\t', rest @ ..]) => value.extend_from_slice(rest),
             (Some(_), _) => break,
             (None, line) => value = line.strip_prefix(b"Key:").map(<[u8]>::to_vec),
         }
@@ -159,4 +160,26 @@ fn write_number(bytes: &mut Vec<u8>, number: &[u8]) {
     let bits = u16::try_from(number.len() * 8 - zeros).unwrap_or(u16::MAX);
     bytes.extend_from_slice(&bits.to_be_bytes());
     bytes.extend_from_slice(number);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_continued_inside_words() {
+        let file = b"Created: 1\nKey: (priv\n ate-key (rsa (n\n  #0\n 0AB#)))\nOther: x\n";
+        let key = PrivateKey::parse(file).unwrap();
+        assert_eq!(key.public_number(), Some(&[0, 0xab][..]));
+        assert!(!key.is_protected);
+    }
+
+    #[test]
+    fn numbers_have_their_length_in_bits() {
+        let mut bytes = Vec::new();
+        for number in [&[0, 1][..], &[0x80, 0], &[0]] {
+            write_number(&mut bytes, number);
+        }
+        assert_eq!(bytes, [0, 1, 1, 0, 16, 0x80, 0, 0, 0]);
+    }
 }
