@@ -148,7 +148,8 @@ impl Policy {
         self.default.as_ref().is_some_and(is_open)
             && self.transports.values().flat_map(BTreeMap::values).all(is_open)
             && self.overlay.as_deref().is_none_or(|overlay| {
-                overlay.default.iter().all(is_open) && overlay.transports.values().flat_map(BTreeMap::values).all(is_open)
+                overlay.default.iter().all(is_open)
+                    && overlay.transports.values().flat_map(BTreeMap::values).all(is_open)
             })
     }
 
