@@ -14,13 +14,14 @@ use vmroot_testkit::registry::{Auth, PlainAnswer, Registry};
 use page::{Block, Kind, checkout};
 
 /// The pages whose blocks run, and the least number of their steps.
-const PAGES: [(&str, usize); 6] = [
+const PAGES: [(&str, usize); 7] = [
     ("docs/boot.md", 7),
     ("docs/coming-from-skopeo.md", 8),
     ("docs/hypervisors/cloud-hypervisor.md", 5),
     ("docs/hypervisors/firecracker.md", 4),
     ("docs/hypervisors/libkrun.md", 5),
     ("docs/hypervisors/qemu.md", 11),
+    ("docs/trust.md", 4),
 ];
 
 #[test]
