@@ -2,6 +2,7 @@
 
 mod fixture;
 
+mod admission;
 mod archives;
 mod cancelling;
 mod damage;
