@@ -1,6 +1,5 @@
 //! `save` and `load`.
 
-use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -127,7 +126,6 @@ pub(crate) fn load(
         output::print_one_or_list(loaded, count)?;
         return Ok(());
     }
-    let mut printed = HashSet::new();
     for loaded in &report.images {
         let has_host = |other: &LoadedImage| {
             other.archive == loaded.archive && other.image.record().platform.normalised() == Platform::host()
@@ -135,9 +133,7 @@ pub(crate) fn load(
         if !loaded.is_further_platform && !report.images.iter().any(has_host) {
             context.note_platform(&loaded.archive.display().to_string(), &loaded.image.record().platform);
         }
-        if printed.insert(*loaded.image.id()) {
-            output::print_line(loaded.image.id().to_string())?;
-        }
+        output::print_line(loaded.image.id().to_string())?;
     }
     Ok(())
 }

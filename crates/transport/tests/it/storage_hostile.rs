@@ -253,7 +253,7 @@ fn damaged_lists_and_documents_are_errors() {
     assert!(store.error().contains("stored for composefs"));
     let empty = tempfile::tempdir().unwrap();
     let error = open(NAME, &storage_options(empty.path())).unwrap_err();
-    assert!(matches!(error, Error::NotAnArchive { .. }), "{error}");
+    assert!(matches!(error, Error::EmptyStore { .. }), "{error}");
 }
 
 /// Writers of containers/storage hold a lock of their process on the list.
