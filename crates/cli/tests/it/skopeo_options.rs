@@ -43,10 +43,8 @@ fn platform_is_overridden_before_or_after_the_verb() {
 #[test]
 fn options_that_cannot_be_honoured_are_refused_with_the_reason() {
     let program = Program::new();
-    for (arguments, reason) in [(&["copy", "--sign-by-sq-fingerprint=x", "oci:a", "oci:b"][..], "Sequoia")] {
-        let message = program.fails(2, arguments);
-        assert!(message.contains(reason), "{arguments:?}: {message}");
-    }
+    let message = program.fails(2, ["copy", "--sign-by-sq-fingerprint=x", "oci:a", "oci:b"]);
+    assert!(message.contains("Sequoia"), "{message}");
 }
 
 #[test]
