@@ -23,7 +23,7 @@ fn what_gpg_signs_is_verified_in_every_form_and_with_every_algorithm() {
         let fingerprint = gnupg.generate(&format!("{algorithm}@example.com"), algorithm, &[]);
         let ring = gnupg.export(&fingerprint);
         let keyring = Keyring::read(&ring).unwrap();
-        assert_eq!(keyring.fingerprints(), [fingerprint.clone()]);
+        assert_eq!(keyring.fingerprints(), std::slice::from_ref(&fingerprint));
         for options in [
             &[][..],
             &["--compress-algo", "none"],
