@@ -104,15 +104,15 @@ impl Arguments {
             true => clap::ColorChoice::Always,
             false => clap::ColorChoice::Never,
         };
-        without_empty_variables(verbs::with_groups(Self::command(), needed)).color(colour)
+        prepared(verbs::with_groups(Self::command(), needed)).color(colour)
     }
 
-    /// Parses the command line of this process, and returns it with the name of the command. Ends the process after
-    /// `--help`, and after an error with exit code 2.
+    /// Parses the command line of this process, and returns it with the name of the command, such as
+    /// `lease create`. Ends the process after `--help`, and after an error with exit code 2.
     pub(crate) fn of_process() -> (Self, String) {
         let given: Vec<OsString> = std::env::args_os().collect();
         let program = Self::program_for(|verb| given.iter().any(|word| word == verb.get_name()));
-        let words = switches::without_values(&program, given);
+        let words = switches::with_human_sizes(switches::without_values(&program, given));
         if words.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "--json") {
             failure::report_as_json();
         }
@@ -131,19 +131,40 @@ impl Arguments {
     fn parse(program: clap::Command, words: Vec<OsString>) -> clap::error::Result<(Self, String)> {
         let matches = program.try_get_matches_from(words)?;
         verbs::check(&matches)?;
-        let name = matches.subcommand_name().unwrap_or_default().to_owned();
+        let mut names = Vec::new();
+        let mut inner = &matches;
+        while let Some((name, next)) = inner.subcommand() {
+            names.push(name);
+            inner = next;
+        }
+        let name = names.join(" ");
         let arguments = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut Self::program()))?;
         Ok((arguments, name))
     }
 }
 
-/// Makes empty environment variables count as unset. clap would take them as empty values.
-fn without_empty_variables(command: clap::Command) -> clap::Command {
-    let unset = |argument: clap::Arg| match argument.get_env().is_some_and(environment::is_empty) {
+/// The names of values that are numbers.
+const NUMBERS: [&str; 6] = ["N", "BYTES", "SECONDS", "DURATION", "TIME", "LEVEL"];
+
+/// Takes a number such as `-1` as the value of an option, so that the error says which numbers there are. clap would take
+/// it as an option.
+fn with_negative_numbers(argument: clap::Arg) -> clap::Arg {
+    let is_number = |names: &[clap::builder::Str]| names.iter().any(|name| NUMBERS.contains(&name.as_str()));
+    let takes_number = argument.get_long().is_some() && argument.get_value_names().is_some_and(is_number);
+    if takes_number { argument.allow_negative_numbers(true) } else { argument }
+}
+
+/// Makes an empty environment variable count as unset. clap would take it as an empty value.
+fn without_empty_variable(argument: clap::Arg) -> clap::Arg {
+    match argument.get_env().is_some_and(environment::is_empty) {
         true => argument.env(None::<&'static str>),
         false => argument,
-    };
-    command.mut_args(unset).mut_subcommands(without_empty_variables)
+    }
+}
+
+/// Prepares the arguments of a command and of those below it.
+fn prepared(command: clap::Command) -> clap::Command {
+    command.mut_args(|argument| with_negative_numbers(without_empty_variable(argument))).mut_subcommands(prepared)
 }
 
 /// The options of every command, and the groups of options that several commands share. [`verbs`] says which command has
@@ -208,6 +229,9 @@ impl Global {
     /// # Errors
     /// The text says which option cannot be used.
     pub(crate) fn with_skopeo(mut self) -> Result<Self, String> {
+        if self.registry.plain_http && self.registry.tls_verify == Some(true) {
+            return Err("--plain-http does not go with --tls-verify, which requires HTTPS".to_owned());
+        }
         if let Some(platform) = self.platform.overrides.platform()? {
             // clap does not compare options before a command with those after it.
             if self.platform.platform.is_some() || self.platform.arch.is_some() {
@@ -314,7 +338,7 @@ pub(crate) enum Command {
     },
     /// Print how to run an image: command, environment, working directory and user
     Config {
-        /// Reference, id, or prefix of an id
+        /// Reference, id, prefix of an id, or TRANSPORT:DETAILS
         image: String,
         /// Print the image's config as it is stored, byte for byte
         #[arg(long)]

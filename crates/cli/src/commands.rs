@@ -160,6 +160,7 @@ pub(crate) fn image_names(command: &Command) -> Vec<String> {
         | Command::Save { images: names, .. }
         | Command::Rm { images: names, .. } => names.clone(),
         Command::Df { images, .. } => images.clone(),
+        Command::Copy { source, destination, .. } => vec![source.clone(), destination.clone()],
         Command::Commit { image, .. }
         | Command::Inspect { image, .. }
         | Command::Config { image, .. }

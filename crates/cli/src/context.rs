@@ -376,7 +376,7 @@ impl Context {
                 let text = format!("{} was not made by `vmroot export --format prebaked`", directory.display());
                 return Err(anyhow::Error::from(error).context(text));
             }
-            prebaked => prebaked?,
+            prebaked => prebaked.with_context(|| format!("prebaked:{}", directory.display()))?,
         };
         let config = prebaked.config().clone();
         if let Ok(platform) = Platform::linux(&config.architecture) {

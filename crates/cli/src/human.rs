@@ -24,6 +24,11 @@ pub(crate) fn format_bytes(count: u64) -> String {
     format!("{amount:.2} {}", BYTE_UNITS[unit])
 }
 
+/// Formats a count with a noun, which is in the plural unless there is one: `1 file`, `2 files`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Formats an age with one unit, of which it has at least one and a half: `90 seconds`, `2 minutes`.
 pub(crate) fn format_age(age: Duration) -> String {
     let seconds = age.as_secs_f64();
@@ -31,7 +36,7 @@ pub(crate) fn format_age(age: Duration) -> String {
         let length = length as f64;
         if seconds >= 1.5 * length || name == "second" {
             let count = (seconds / length).round() as u64;
-            return format!("{count} {name}{}", if count == 1 { "" } else { "s" });
+            return self::count(count, name);
         }
     }
     unreachable!("the last unit fits always")

@@ -31,7 +31,7 @@ const EXIT_CODES: [(&str, &str); 10] = [
     ("3", "Not found: the image, the platform, a path in the image, or a file on the command line."),
     ("4", "The registry requires other credentials."),
     ("5", "Data is damaged, or does not have its digest."),
-    ("6", "A limit was exceeded. The error names the option that raises it."),
+    ("6", "A limit was exceeded. The error names the limit, and the option that raises it if there is one."),
     ("124", "A time limit ended the command: --command-timeout, or --timeout of vmroot boot."),
     ("130", "Ended by SIGINT, SIGTERM or SIGHUP."),
     (

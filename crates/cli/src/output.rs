@@ -185,9 +185,10 @@ pub(crate) fn print_error(text: &str) {
     write_stderr(Message::Error, &format!("vmroot: {text}"), text, LineBreaks::Escaped);
 }
 
-/// Prints a hint after an error, on one line.
+/// Prints a hint after an error, on one line. The text of its event has no `hint: `.
 pub(crate) fn print_hint(text: &str) {
-    write_stderr(Message::Hint, text, text, LineBreaks::Escaped);
+    let bare = text.strip_prefix("hint: ").unwrap_or(text);
+    write_stderr(Message::Hint, text, bare, LineBreaks::Escaped);
 }
 
 /// Prints the help of a command whose subcommand is missing.

@@ -73,9 +73,19 @@ impl RegistryAccess {
     /// Checks the options for commands that use them as they are.
     ///
     /// # Errors
-    /// The file of `--authfile` does not exist or is a directory, or `--username` has no password.
+    /// The file of `--authfile` does not exist or is a directory, the directory of `--cert-dir` cannot be read, or
+    /// `--username` has no password.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         self.credential()?;
+        self.check_files()
+    }
+
+    /// Checks the files and directories that options name.
+    pub(crate) fn check_files(&self) -> anyhow::Result<()> {
+        if let Some(directory) = &self.cert_dir {
+            let option = || format!("--{}cert-dir {}", self.prefix, directory.display());
+            std::fs::read_dir(directory).with_context(option)?;
+        }
         self.check_authfile()
     }
 

@@ -89,14 +89,15 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
             .or_else(|| images::of_store(cause.downcast_ref()?, failed))
             .or_else(|| images::of_encryption(cause.downcast_ref()?))
             .or_else(|| images::of_transport(cause.downcast_ref()?, failed))
-            .or_else(|| names::remedy(cause.downcast_ref()?))
+            .or_else(|| names::remedy(cause.downcast_ref()?, failed))
             .or_else(|| files::of_cache(cause.downcast_ref()?))
             .or_else(|| files::of_squashfs(cause.downcast_ref()?, failed))
             .or_else(|| copies::of_copy(cause.downcast_ref()?))
             .or_else(|| copies::of_compression(cause.downcast_ref()?))
             .or_else(|| changes::remedy(cause.downcast_ref()?))
             .or_else(|| files::of_configuration(cause.downcast_ref()?))
-            .or_else(|| files::of_root(cause.downcast_ref()?))
+            .or_else(|| files::of_root(cause.downcast_ref()?, failed))
+            .or_else(|| files::of_ext4(cause.downcast_ref()?))
             .or_else(|| guests::remedy(cause.downcast_ref()?))
             .or_else(|| guests::of_init(cause.downcast_ref()?))
             .or_else(|| verity::remedy(cause.downcast_ref()?))
@@ -107,6 +108,11 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
             .or_else(|| files::of_kernel_mount(cause.downcast_ref()?))
     };
     if let Some(hint) = paths::of_operand(causes, failed) {
+        return Some(hint);
+    }
+    if causes.iter().any(|cause| cause.is::<vmroot::registry::Error>())
+        && let Some(hint) = images::of_short_name(failed)
+    {
         return Some(hint);
     }
     let of_system = |cause: &Cause<'_>| files::of_system(cause.downcast_ref()?, failed);

@@ -204,6 +204,11 @@ impl ClapError<'_> {
             ClapErrorKind::NoEquals => format!("{argument} needs an equals sign before its value"),
             ClapErrorKind::TooManyValues => format!("{argument}: one value too many, `{value}`"),
             ClapErrorKind::TooFewValues | ClapErrorKind::WrongNumberOfValues => {
+                if let Some(last) = argument.split_whitespace().next_back().filter(|last| *last != argument)
+                    && self.text(ContextKind::ActualNumValues) == "1"
+                {
+                    return format!("{last} is missing");
+                }
                 format!("{argument} has the wrong number of values")
             }
             ClapErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
@@ -285,10 +290,11 @@ impl ClapError<'_> {
                 }
                 let known: Vec<_> = self.command.get_subcommands().map(Command::get_name).collect();
                 let near = similar(&word, known.iter().map(|name| (*name).to_owned()));
-                let similar = if near.is_empty() { self.texts(ContextKind::SuggestedSubcommand) } else { near };
-                match (similar.is_empty(), name) {
-                    (false, _) => Some(format!("did you mean {}? `{name} --help` lists the commands", list(similar))),
-                    (true, "vmroot") => None,
+                // `vmroot help` has a copy of each command below it.
+                let name = name.strip_suffix(" help").unwrap_or(name);
+                match (near.is_empty(), name) {
+                    (false, _) => Some(format!("did you mean {}? `{name} --help` lists the commands", list(near))),
+                    (true, "vmroot") => Some("`vmroot --help` lists the commands".to_owned()),
                     (true, _) => Some(format!("the commands of `{name}` are {}", known.join(", "))),
                 }
             }

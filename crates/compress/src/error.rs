@@ -40,13 +40,13 @@ pub enum Error {
         offset: u64,
     },
     /// The output exceeds [`Limits::max_output`](crate::Limits::max_output).
-    #[error("the stream decodes to more than the limit of {limit} bytes")]
+    #[error("the stream decodes to more than {limit} bytes (the limit max_output)")]
     OutputLimit {
         /// The limit, in bytes.
         limit: u64,
     },
     /// The output, blocks of zeros not counted, exceeds [`Limits::max_data`](crate::Limits::max_data).
-    #[error("the stream decodes to more than the limit of {limit} bytes, blocks of zeros not counted")]
+    #[error("the stream decodes to more than {limit} bytes, blocks of zeros not counted (the limit max_data)")]
     DataLimit {
         /// The limit, in bytes.
         limit: u64,
@@ -54,7 +54,7 @@ pub enum Error {
     /// The ratio of output to input exceeds [`Limits::max_ratio`](crate::Limits::max_ratio).
     #[error(
         "the stream decodes to more than {limit} times its size: {produced} bytes out of {consumed}, blocks of zeros not \
-         counted"
+         counted (the limit max_ratio)"
     )]
     RatioLimit {
         /// The limit, output over input.
@@ -65,7 +65,7 @@ pub enum Error {
         produced: u64,
     },
     /// The stream needs more memory than the decoder may use.
-    #[error("the {compression} stream needs a decoder with more memory than the limit of {limit} bytes")]
+    #[error("the {compression} stream needs a decoder with more memory than {limit} bytes (the limit zstd_window_log)")]
     MemoryLimit {
         /// The compression of the stream.
         compression: Compression,

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use vmroot_model::Reference;
 
 use crate::{Error, Locations, Result};
@@ -106,7 +107,7 @@ impl Registries {
         match File::read(&path, false)? {
             Some(file) => merged.update(file, &path),
             None if must_exist => {
-                return Err(Error::io("read", &path)(io::Error::from(io::ErrorKind::NotFound)));
+                return Err(Error::io("read", &path)(Errno::NOENT.into()));
             }
             None => {}
         }

@@ -24,7 +24,7 @@ struct File {
 /// - [`Error::Syntax`]: it is not such a file.
 /// - [`Error::Invalid`]: a name in it does not exist, or it allows nothing that makes a connection.
 pub fn read_tls_details(path: &Path) -> Result<TlsDetails> {
-    let missing = || Error::io("read", path)(std::io::Error::from(std::io::ErrorKind::NotFound));
+    let missing = || Error::io("read", path)(rustix::io::Errno::NOENT.into());
     let text = text_file::read(path)?.ok_or_else(missing)?;
     let file: File = serde_saphyr::from_str(&text)
         .map_err(|error| Error::Syntax { path: path.to_owned(), reason: error.to_string() })?;

@@ -228,6 +228,23 @@ impl Job<'_> {
         }
     }
 
+    /// Fails if the name of the copy has another digest than a manifest or an index.
+    pub(crate) fn check_digest(
+        &self,
+        bytes: &[u8],
+        media_type: &MediaType,
+        place: ManifestPlace,
+    ) -> vmroot_transport::Result<()> {
+        match self.destination.accepts().digest.filter(|_| place == ManifestPlace::Top) {
+            Some(expected) if !is_manifest_of(bytes, &expected) => {
+                let (place, media_type) = (self.destination.name(), media_type.to_string());
+                let reason = format!("the name has another digest than the image, {}", Digest::of(bytes));
+                Err(vmroot_transport::Error::Refused { place, media_type, reason })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes a manifest or an index.
     pub(crate) fn put_manifest(
         &self,
@@ -235,13 +252,7 @@ impl Job<'_> {
         media_type: &MediaType,
         place: ManifestPlace,
     ) -> vmroot_transport::Result<()> {
-        if let Some(expected) = self.destination.accepts().digest.filter(|_| place == ManifestPlace::Top)
-            && !is_manifest_of(bytes, &expected)
-        {
-            let (place, media_type) = (self.destination.name(), media_type.to_string());
-            let reason = format!("the name has another digest than the image, {}", Digest::of(bytes));
-            return Err(vmroot_transport::Error::Refused { place, media_type, reason });
-        }
+        self.check_digest(bytes, media_type, place)?;
         if self.options().dry_run {
             return Ok(());
         }

@@ -55,6 +55,9 @@ impl Job<'_> {
         if place != ManifestPlace::Top && self.is_unchanged_present(manifest)? {
             return Ok(Copied { descriptor: manifest.descriptor(), unchanged: vec![*manifest.digest()] });
         }
+        // An image for a name with a digest stays as it is, so its digest is known before the blobs are copied.
+        self.check_digest(manifest.raw(), &manifest.descriptor().media_type, place)
+            .map_err(|error| self.destination_error(error))?;
         let config = match manifest.is_image() {
             true => Some(self.read_config(manifest)?),
             false => None,

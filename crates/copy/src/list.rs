@@ -51,6 +51,8 @@ impl Job<'_> {
             self.prepare_list(index, place)?;
         }
         let format = self.list_format(index, place)?;
+        self.check_digest(index.raw(), &index.descriptor().media_type, place)
+            .map_err(|error| self.destination_error(error))?;
         let chosen = self.chosen(index, place);
         self.signatures.enter(index);
         let (count, mut copied_before) = (chosen.iter().filter(|is_chosen| **is_chosen).count(), 0);
@@ -72,7 +74,8 @@ impl Job<'_> {
                 continue;
             }
             copied_before += 1;
-            let message = format!("copying {copied_before} of {count}: {}", describe(entry));
+            let name = self.source.name();
+            let message = format!("copying {copied_before} of {count} of {name}: {}", describe(entry));
             self.copier.progress.message(&message);
             let copied = self.copy_entry(entry, place, depth)?;
             let is_same = copied.is_same();

@@ -52,7 +52,8 @@ pub struct BuildOptions {
     /// The largest number of bytes stored for the layer's files, in blocks of 4096. Holes and blocks of zeros are not
     /// stored.
     pub max_contents: u64,
-    /// The largest number of bytes of names, link targets and xattrs in one entry.
+    /// The largest number of bytes of extended headers of one entry: of names and link targets of more than 100 bytes, PAX
+    /// records and xattrs.
     pub max_metadata: usize,
     /// The largest number of bytes of names, link targets and xattrs in the layer; at most 4 GiB. They are kept in
     /// memory.

@@ -53,6 +53,21 @@ pub enum CommandLine {
 }
 
 impl ConfigChange {
+    /// The names of the instructions that are changes.
+    pub const INSTRUCTIONS: [&str; 11] = [
+        "CMD",
+        "ENTRYPOINT",
+        "ENV",
+        "EXPOSE",
+        "HEALTHCHECK",
+        "LABEL",
+        "ONBUILD",
+        "STOPSIGNAL",
+        "USER",
+        "VOLUME",
+        "WORKDIR",
+    ];
+
     /// Parses instructions, one a line. Their names may have any case. A backslash at the end of a line continues it, and
     /// lines that begin with `#` are comments, as in a Dockerfile.
     ///
@@ -67,7 +82,7 @@ impl ConfigChange {
         let (name, rest) = (name.to_ascii_uppercase(), rest.trim());
         let invalid = |reason: String| Error::InvalidChange { change: line.to_owned(), reason };
         if rest.is_empty() && !matches!(name.as_str(), "CMD" | "ENTRYPOINT") {
-            let is_known = INSTRUCTIONS.contains(&name.as_str());
+            let is_known = Self::INSTRUCTIONS.contains(&name.as_str());
             return Err(invalid(if is_known { format!("{name} needs arguments") } else { unknown(&name) }));
         }
         let parsed = match name.as_str() {
@@ -91,23 +106,8 @@ impl ConfigChange {
     }
 }
 
-/// The instructions that are changes.
-const INSTRUCTIONS: [&str; 11] = [
-    "CMD",
-    "ENTRYPOINT",
-    "ENV",
-    "EXPOSE",
-    "HEALTHCHECK",
-    "LABEL",
-    "ONBUILD",
-    "STOPSIGNAL",
-    "USER",
-    "VOLUME",
-    "WORKDIR",
-];
-
 fn unknown(name: &str) -> String {
-    format!("{name} is not a valid change; use one of {}", INSTRUCTIONS.join(", "))
+    format!("{name} is not a valid change")
 }
 
 impl CommandLine {

@@ -293,7 +293,7 @@ impl TemporaryDirectory {
                 // The directory of a process with the same id: an earlier one, or one in another container that shares
                 // the parent.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                Err(source) => return Err(Error { action: "make the directory", path, source }),
+                Err(source) => return Err(Error { action: "make a directory in", path: parent.to_owned(), source }),
             }
             let opened = match File::open(&path) {
                 Ok(opened) => opened,

@@ -21,13 +21,13 @@ pub(crate) struct CommitArguments {
     #[arg(long, short, value_name = "INSTRUCTION")]
     pub(crate) change: Vec<String>,
     /// Record this author
-    #[arg(long, short, value_name = "TEXT", default_value = "")]
+    #[arg(long, short, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) author: String,
     /// Record this comment in the image's history
-    #[arg(long, short, value_name = "TEXT", default_value = "")]
+    #[arg(long, short, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) message: String,
     /// Record this command in the image's history
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) created_by: String,
     /// Record this time, in seconds since 1970, so that equal commits give equal images [default: now]
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH")]

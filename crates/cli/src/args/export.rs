@@ -23,7 +23,8 @@ pub(crate) struct ExportArguments {
     /// Fail if the format cannot hold everything; by default, omissions are reported as notes
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Write how to run the image to this file, as in the config.json of a prebaked directory
+    /// Write how to run the image to this file, as in the config.json of a prebaked directory; `-` is a file of this
+    /// name
     #[arg(long, value_name = "FILE")]
     pub(crate) config_out: Option<PathBuf>,
     /// Compress the contents of files [default: zstd for squashfs, none for erofs] (erofs, squashfs)
@@ -117,7 +118,7 @@ pub(crate) enum Format {
     /// An EROFS image
     Erofs,
     /// An EROFS image of the metadata, with the cache's files as its devices. OUT.vmdk joins them to one disk for QEMU,
-    /// and OUT.rdonly.vmdk for libkrun
+    /// and OUT.rdonly.vmdk for libkrun. OUT.head has the start of that disk, OUT.devices lists the devices
     ErofsMeta,
     /// A writable ext4 image
     Ext4,

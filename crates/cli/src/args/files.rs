@@ -22,6 +22,9 @@ pub(crate) struct LsArguments {
     /// List directories themselves, not their entries
     #[arg(long, short, conflicts_with = "recursive")]
     pub(crate) directory: bool,
+    /// Print sizes with units; among other letters, -h does the same, as in -lh
+    #[arg(long)]
+    pub(crate) human_readable: bool,
     /// Accepted for habit: entries whose names begin with a dot are always listed
     #[arg(long, short)]
     pub(crate) all: bool,

@@ -6,6 +6,12 @@ use clap::Subcommand;
 
 use super::quantity::parse_duration_with_days;
 
+/// Parses the time until a lease ends.
+fn parse_expiry(text: &str) -> Result<Duration, String> {
+    let time = parse_duration_with_days(text)?;
+    if time.is_zero() { Err("a lease needs a time longer than 0".to_owned()) } else { Ok(time) }
+}
+
 /// Subcommands of `lease`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LeaseCommand {
@@ -18,7 +24,7 @@ pub(crate) enum LeaseCommand {
         #[arg(long)]
         id: Option<String>,
         /// The time until the lease ends by itself, such as 24h or 7d [default: never]
-        #[arg(long, value_name = "TIME", value_parser = parse_duration_with_days)]
+        #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
         expire: Option<Duration>,
     },
     /// List the leases

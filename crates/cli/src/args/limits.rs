@@ -15,7 +15,7 @@ pub(crate) struct LimitArguments {
     #[arg(long, global = true, value_name = "BYTES", default_value = "64G", value_parser = parse_size)]
     pub(crate) max_data: u64,
     /// Limit a layer to this many decompressed bytes for each compressed byte, not counting blocks of zeros
-    #[arg(long, global = true, value_name = "N", default_value_t = 400)]
+    #[arg(long, global = true, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_ratio: u64,
     /// Limit zstd windows to 2^N bytes, N from 10 to 31
     #[arg(long, global = true, value_name = "N", default_value = "27", value_parser = clap::value_parser!(u32).range(10..=31))]
@@ -26,7 +26,7 @@ pub(crate) struct LimitArguments {
     /// Limit a layer to this many stored bytes of file contents, not counting blocks of zeros and holes
     #[arg(long, global = true, value_name = "BYTES", default_value = "64G", value_parser = parse_size)]
     pub(crate) max_contents: u64,
-    /// Limit an entry to this many bytes of names, link targets and xattrs
+    /// Limit the extended headers of an entry (long names, long link targets, PAX records, xattrs) to this many bytes
     #[arg(long, global = true, value_name = "BYTES", default_value = "1M", value_parser = parse_size)]
     pub(crate) max_metadata: u64,
     /// Limit a layer to this many bytes of names, link targets and xattrs

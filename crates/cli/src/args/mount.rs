@@ -49,7 +49,7 @@ pub(crate) struct MountArguments {
     #[arg(help_heading = "Driver")]
     pub(crate) suid_dev: bool,
     /// Serve a FUSE mount with this many threads [default: one for each CPU, from 2 to 8]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
     #[arg(help_heading = "Driver")]
     pub(crate) threads: Option<usize>,
 }
@@ -66,6 +66,12 @@ pub(crate) struct UmountArguments {
     /// Remove the mountpoint too, if it is an empty directory
     #[arg(long)]
     pub(crate) rmdir: bool,
+}
+
+/// Parses a number of threads, of which there is at least one.
+fn parse_threads(text: &str) -> Result<usize, String> {
+    let number = text.parse::<usize>().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected 1 or more".to_owned())
 }
 
 /// The driver of a mount.

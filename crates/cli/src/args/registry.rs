@@ -33,7 +33,7 @@ pub(crate) struct RegistryArguments {
     /// Log in to the registry with this password
     #[arg(long, global = true, value_name = "PASSWORD", conflicts_with = "creds")]
     pub(crate) password: Option<String>,
-    /// Send this token to the registry
+    /// Send this token to the registry, in place of a user and password
     #[arg(long, global = true, value_name = "TOKEN")]
     pub(crate) registry_token: Option<String>,
     /// Do not log in

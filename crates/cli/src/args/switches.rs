@@ -52,6 +52,27 @@ impl LongOptions {
     }
 }
 
+/// Replaces the `h` in groups of letters such as `-lh` of `ls` by `--human-readable`. Alone, `-h` prints help.
+pub(crate) fn with_human_sizes(arguments: Vec<OsString>) -> Vec<OsString> {
+    let Some(verb) = arguments.iter().position(|word| word == "ls") else { return arguments };
+    let mut expanded = Vec::with_capacity(arguments.len() + 1);
+    let mut is_option = true;
+    for (position, argument) in arguments.into_iter().enumerate() {
+        is_option &= argument != "--";
+        let letters =
+            argument.to_str().filter(|_| is_option && position > verb).and_then(|text| text.strip_prefix('-'));
+        let is_group = |letters: &&str| letters.len() > 1 && letters.chars().all(|letter| "lRdahqv".contains(letter));
+        match letters.filter(is_group).filter(|letters| letters.contains('h')) {
+            Some(letters) if letters.chars().any(|letter| letter != 'h') => {
+                expanded.push(format!("-{}", letters.replace('h', "")).into());
+                expanded.push("--human-readable".into());
+            }
+            _ => expanded.push(argument),
+        }
+    }
+    expanded
+}
+
 /// Replaces `--SWITCH=true` by `--SWITCH`, and removes `--SWITCH=false` together with the same switch before it. The
 /// values are those of [`parse_bool`]; clap reports others. Arguments after `--` stay as they are.
 pub(crate) fn without_values(command: &Command, arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
@@ -122,6 +143,23 @@ mod tests {
             "verbose",
         ] {
             assert!(options.is_switch(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn letters_of_ls_may_include_that_of_human_readable() {
+        let expand = |text: &str| {
+            let expanded = with_human_sizes(text.split(' ').map(OsString::from).collect());
+            expanded.iter().map(|it| it.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+        };
+        for (given, expected) in [
+            ("vmroot ls -lh x", "vmroot ls -l --human-readable x"),
+            ("vmroot ls -hlR x", "vmroot ls -lR --human-readable x"),
+            ("vmroot ls -h", "vmroot ls -h"),
+            ("vmroot ls x -- -lh", "vmroot ls x -- -lh"),
+            ("vmroot cat -lh", "vmroot cat -lh"),
+        ] {
+            assert_eq!(expand(given), expected);
         }
     }
 

@@ -19,7 +19,7 @@ pub(crate) struct SyncArguments {
     #[arg(long)]
     pub(crate) scoped: bool,
     /// Append this text to the names of the copies
-    #[arg(long, value_name = "SUFFIX", default_value = "", hide_default_value = true)]
+    #[arg(long, value_name = "SUFFIX", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub(crate) append_suffix: String,
     /// Write the digests and names of the copies to this file, one a line
     #[arg(long, value_name = "FILE")]

@@ -12,7 +12,7 @@ use vmroot::{
 
 use crate::context::Context;
 use crate::display::{Action, LONG, NewTask, Outcome};
-use crate::exit::UsageError;
+use crate::exit::{Advised, UsageError};
 use crate::output;
 use crate::progress::StoreProgress;
 
@@ -97,6 +97,7 @@ pub(crate) fn load(
     platforms: Vec<Platform>,
     all_platforms: bool,
 ) -> anyhow::Result<()> {
+    files.iter().try_for_each(|file| check_is_path(file))?;
     let client = context.client()?.with_progress(StoreProgress::of_work(Action::Load, ""));
     let path = |file: &PathBuf| if file == Path::new("-") { PathBuf::from("/dev/stdin") } else { file.clone() };
     let paths: Vec<PathBuf> = files.iter().map(path).collect();
@@ -136,6 +137,22 @@ pub(crate) fn load(
         output::print_line(loaded.image.id().to_string())?;
     }
     Ok(())
+}
+
+/// Fails for the name of an image with a transport: a file of that name is missing, and `pull` takes such names.
+fn check_is_path(file: &Path) -> anyhow::Result<()> {
+    let name = file.to_str().filter(|name| ImageName::has_transport(name) && !file.exists());
+    let Some((name, (transport, details))) = name.and_then(|name| Some((name, name.split_once(':')?))) else {
+        return Ok(());
+    };
+    let hint = match transport {
+        "oci" | "oci-archive" | "docker-archive" => {
+            let path = details.split(':').next().unwrap_or_default();
+            format!("load takes paths: `vmroot load {path}`; `vmroot pull {name}` takes names with a transport")
+        }
+        _ => format!("load takes paths of archives; `vmroot pull {name}` takes names with a transport"),
+    };
+    Err(Advised::not_found(format!("{name}: there is no such file"), hint).into())
 }
 
 /// Returns the platforms of the command's own `--platform`, or the one of `--arch`.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use vmroot::changes::Marks;
+use vmroot::model::Error as ModelError;
 use vmroot::{CommitLayer, CommitOptions, ConfigChange, NewLayer, Reference, Target};
 
 use crate::args::{CommitArguments, LayerCompression};
@@ -44,7 +45,12 @@ pub(crate) fn commit(
     let parent = context.image(&client, name)?;
     context.note_platform(name, &parent.record().platform);
     let progress = StoreProgress::of_work(Action::Unpack, "a layer");
-    let image = client.with_progress(progress).commit(&parent, layer, &commit)?;
+    let committed = client.with_progress(progress).commit(&parent, layer, &commit);
+    let image = committed.map_err(|error| {
+        // Of a value that depends on the config of the parent.
+        let invalid = error.causes().into_iter().find_map(|cause| cause.downcast_ref().and_then(of_change));
+        invalid.map_or_else(|| anyhow::Error::from(error), anyhow::Error::from)
+    })?;
     print_image(context, &image)
 }
 
@@ -55,11 +61,31 @@ fn is_forgotten_tag(path: &Path) -> bool {
     is_name && path.to_str().is_some_and(|text| text.contains(':') || !text.contains('.')) && !path.exists()
 }
 
+/// Returns the error of usage for a change of the config that is not possible.
+fn of_change(error: &ModelError) -> Option<Advised> {
+    let ModelError::InvalidChange { reason, .. } = error else { return None };
+    let hint = match reason {
+        reason if reason.ends_with("is not a valid change") => {
+            format!("the changes are {}", ConfigChange::INSTRUCTIONS.join(", "))
+        }
+        reason if reason.starts_with("${") && reason.ends_with("is not supported") => {
+            "the forms are ${NAME}, ${NAME:-TEXT}, ${NAME:+TEXT} and ${NAME:?TEXT}".to_owned()
+        }
+        _ => "changes are written as in a Dockerfile, such as 'EXPOSE 80/tcp', 'ENV NAME=value' or 'USER 1000'"
+            .to_owned(),
+    };
+    Some(Advised::usage(format!("--change: {error}"), hint))
+}
+
 fn commit_options(options: &CommitArguments) -> anyhow::Result<CommitOptions> {
     let usage = |option: &str, error: String| UsageError(format!("{option}: {error}"));
     let mut changes = Vec::new();
     for text in &options.change {
-        changes.extend(ConfigChange::parse(text).map_err(|error| usage("--change", error.to_string()))?);
+        let parsed = ConfigChange::parse(text);
+        changes.extend(parsed.map_err(|error| match of_change(&error) {
+            Some(advised) => anyhow::Error::from(advised),
+            None => usage("--change", error.to_string()).into(),
+        })?);
     }
     let mut names = Vec::new();
     for text in &options.tag {

@@ -176,6 +176,9 @@ fn open_options(
     let mut options = DestinationOptions::new(client.temporary_dir());
     options.dry_run = arguments.transfer.dry_run;
     options.additional_tags = additional_tags(to, &arguments.additional_tag)?;
+    if !options.additional_tags.is_empty() && !takes_names(to) {
+        output::print_note(&format!("note: --additional-tag is not used: {to} has no further names"));
+    }
     options.shared_blob_dir.clone_from(&arguments.destination.side.shared_blob_dir);
     options.accept_uncompressed_layers = arguments.destination.dest_oci_accept_uncompressed_layers;
     options.dir_layers = match &arguments.compression {
@@ -184,6 +187,12 @@ fn open_options(
         _ => LayerForm::Keep,
     };
     Ok(options)
+}
+
+/// Returns whether a destination gives an image further names.
+fn takes_names(to: &ImageName) -> bool {
+    let is_archive = matches!(to, ImageName::Archive { format: Format::DockerArchive, .. });
+    is_archive || matches!(to, ImageName::Docker(_) | ImageName::Untagged(_))
 }
 
 /// Parses additional names: `NAME:TAG`, or for a registry also a tag alone. A registry's names are in one repository.

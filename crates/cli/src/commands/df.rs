@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use vmroot::{Area, Client, Digest, ImageSpace, LayerSpace, RootSpace, SpaceUsage, Usage};
 
 use crate::context::Context;
-use crate::docker_format::{align_rows, human_size, parse_time, short_id, since};
-use crate::output;
+use crate::docker_format::{align_rows, parse_time, short_id, since};
+use crate::output::{self, format_bytes};
 
 /// Prints the disk usage of the areas of the cache, of some images, or of all images.
 pub(crate) fn df(context: &Context, names: &[String], all: bool) -> anyhow::Result<()> {
@@ -28,12 +28,7 @@ fn areas(context: &Context) -> anyhow::Result<()> {
         return Ok(output::print_json(&usage_json(&usage))?);
     }
     let row = |(name, area): &(&str, Area)| {
-        vec![
-            (*name).to_owned(),
-            area.files.to_string(),
-            output::format_bytes(area.bytes),
-            output::format_bytes(area.disk_bytes),
-        ]
+        vec![(*name).to_owned(), area.files.to_string(), format_bytes(area.bytes), format_bytes(area.disk_bytes)]
     };
     // The quarantine is usually empty.
     let shown = |(name, area): &&(&str, Area)| *name != "quarantine" || area.files > 0;
@@ -76,7 +71,7 @@ fn all_images(context: &Context) -> anyhow::Result<()> {
     print_tables(&space, |_| true)?;
     let unique: u64 = space.images.iter().map(|image| image.unique.total().disk_bytes).sum();
     let [shared, unneeded, total] = [&space.shared, &space.unneeded, &usage].map(|it| it.total().disk_bytes);
-    let texts = [unique, shared, unneeded, total].map(human_size);
+    let texts = [unique, shared, unneeded, total].map(format_bytes);
     let [unique, shared, unneeded, total] = texts;
     Ok(output::print_line(format!("unique {unique}, shared {shared}, needed by no image {unneeded}, total {total}"))?)
 }
@@ -108,7 +103,7 @@ fn some_images(context: &Context, names: &[String]) -> anyhow::Result<()> {
     }
     print_tables(&space, |id| ids.contains(id))?;
     let images = if ids.len() == 1 { "the image" } else { "these images" };
-    let freed = human_size(together.total().disk_bytes);
+    let freed = format_bytes(together.total().disk_bytes);
     Ok(output::print_line(format!("removing {images} and `vmroot gc` free {freed}"))?)
 }
 
@@ -161,7 +156,8 @@ fn space_json(space: &SpaceUsage, is_meant: impl Fn(&Digest) -> bool) -> Value {
     })
 }
 
-/// Prints a table for images, layers and roots each, in the form of `docker system df -v`.
+/// Prints a table for images, layers and roots each, with the columns of `docker system df -v` and the
+/// units of the other commands.
 fn print_tables(space: &SpaceUsage, is_meant: impl Fn(&Digest) -> bool) -> anyhow::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let header = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
@@ -174,14 +170,14 @@ fn print_tables(space: &SpaceUsage, is_meant: impl Fn(&Digest) -> bool) -> anyho
         layers.push(vec![
             short_id(&layer.diff_id.to_string()).to_owned(),
             layer.images.len().to_string(),
-            human_size(layer.blobs.disk_bytes),
-            human_size(layer.files.disk_bytes),
-            human_size(layer.blobs.disk_bytes + layer.files.disk_bytes),
+            format_bytes(layer.blobs.disk_bytes),
+            format_bytes(layer.files.disk_bytes),
+            format_bytes(layer.blobs.disk_bytes + layer.files.disk_bytes),
         ]);
     }
     let mut roots = vec![header(&["ROOT", "IMAGES", "SIZE"])];
     for root in space.roots.iter().filter(|root| root.images.iter().any(&is_meant)) {
-        let size = human_size(root.files.disk_bytes);
+        let size = format_bytes(root.files.disk_bytes);
         roots.push(vec![short_id(&root.chain_id.to_string()).to_owned(), root.images.len().to_string(), size]);
     }
     for (title, rows) in [("Images", images), ("Layers", layers), ("Roots", roots)] {
@@ -216,9 +212,9 @@ fn image_rows(image: &ImageSpace, now: i64) -> Vec<Vec<String>> {
             tag,
             short_id(&image.id.to_string()).to_owned(),
             since(parse_time(image.created.as_deref()), now),
-            human_size(image.total.total().disk_bytes),
-            human_size(image.shared().disk_bytes),
-            human_size(image.unique.total().disk_bytes),
+            format_bytes(image.total.total().disk_bytes),
+            format_bytes(image.shared().disk_bytes),
+            format_bytes(image.unique.total().disk_bytes),
         ]
     };
     names.into_iter().map(row).collect()

@@ -99,12 +99,11 @@ fn print_rows(
     arguments: &LsArguments,
 ) -> anyhow::Result<()> {
     for (name, ino) in rows {
+        let long = || format_long(&root.stat(*ino), arguments.human_readable);
         match (arguments.long, root.readlink(*ino)) {
             (false, _) => lines.print(name)?,
-            (true, Ok(target)) => {
-                lines.print([format_long(&root.stat(*ino)).as_bytes(), b" ", name, b" -> ", target].concat())?;
-            }
-            (true, Err(_)) => lines.print([format_long(&root.stat(*ino)).as_bytes(), b" ", name].concat())?,
+            (true, Ok(target)) => lines.print([long().as_bytes(), b" ", name, b" -> ", target].concat())?,
+            (true, Err(_)) => lines.print([long().as_bytes(), b" ", name].concat())?,
         }
     }
     Ok(())
@@ -272,10 +271,13 @@ fn format_time(time: Timestamp) -> String {
     format!("{}.{:09} UTC", times::readable(time.seconds), time.nanoseconds)
 }
 
-/// Formats attributes as `ls -ln` does, with numeric owners.
-fn format_long(stat: &Stat) -> String {
-    let device = matches!(stat.kind, InodeKind::Character | InodeKind::Block);
-    let size = if device { format!("{}, {}", stat.device.major, stat.device.minor) } else { stat.size.to_string() };
+/// Formats attributes as `ls -ln` does, with numeric owners. With `units`, sizes are for people.
+fn format_long(stat: &Stat, units: bool) -> String {
+    let size = match stat.kind {
+        InodeKind::Character | InodeKind::Block => format!("{}, {}", stat.device.major, stat.device.minor),
+        _ if units => output::format_bytes(stat.size),
+        _ => stat.size.to_string(),
+    };
     let (mode, links, uid, gid) = (format_mode(stat), stat.nlink, stat.uid, stat.gid);
     format!("{mode} {links:>4} {uid:>5} {gid:>5} {size:>10} {}", times::readable(stat.mtime.seconds))
 }

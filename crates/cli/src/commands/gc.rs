@@ -34,16 +34,16 @@ pub(crate) fn collect(context: &Context, arguments: &GcArguments) -> anyhow::Res
     } else {
         print(&collected, arguments.dry_run)?;
     }
-    note_size(&collected, arguments.max_size);
+    note_size(&collected, arguments);
     Ok(())
 }
 
 fn print(collected: &Collection, dry_run: bool) -> anyhow::Result<()> {
     for image in &collected.images {
-        output::print_line(format!("{}: {}", names(&image.records), reason(image)))?;
+        output::print_line(format!("{}: {}", described(&image.records), reason(image)))?;
     }
     for image in &collected.kept {
-        output::print_line(format!("{}: kept, in use by {}", names(&image.records), list(&image.holders)))?;
+        output::print_line(format!("{}: kept, in use by {}", described(&image.records), list(&image.holders)))?;
     }
     if dry_run {
         for file in &collected.files {
@@ -54,21 +54,30 @@ fn print(collected: &Collection, dry_run: bool) -> anyhow::Result<()> {
         output::print_note(&format!("kept files that no image needs, in use by {}", list(&collected.held_by)));
     }
     let verb = if dry_run { "would free" } else { "freed" };
-    let files = collected.files.len() as u64 - collected.directories;
-    let mut line = format!("{verb} {} in {files} files", output::format_bytes(collected.bytes));
-    if collected.directories > 0 {
-        line = format!("{line} and {} temporary directories", collected.directories);
+    let files = human::count(collected.files.len() as u64 - collected.directories, "file");
+    let mut line = format!("{verb} {} in {files}", output::format_bytes(collected.bytes));
+    match collected.directories {
+        0 => {}
+        1 => line += " and 1 temporary directory",
+        several => line += &format!(" and {several} temporary directories"),
     }
     Ok(output::print_line(line)?)
 }
 
 /// Prints a note if the cache is still larger than requested.
-fn note_size(collected: &Collection, limit: Option<u64>) {
-    if let (Some(size), Some(limit)) = (collected.size, limit)
+fn note_size(collected: &Collection, arguments: &GcArguments) {
+    if let (Some(size), Some(limit)) = (collected.size, arguments.max_size)
         && size > limit
     {
         let (size, limit) = (output::format_bytes(size), output::format_bytes(limit));
-        output::print_note(&format!("the cache takes {size}, more than {limit}: the rest is in use"));
+        let in_use = !collected.kept.is_empty() || !collected.held_by.is_empty();
+        let reason = match (arguments.keep_blobs, in_use) {
+            (true, false) => "--keep-blobs keeps the blobs of removed images",
+            (true, true) => "--keep-blobs keeps the blobs of removed images, and other files are in use",
+            (false, true) => "the rest is in use, as named above",
+            (false, false) => "the rest is what a cache needs without images",
+        };
+        output::print_note(&format!("the cache takes {size}, more than {limit}: {reason}"));
     }
 }
 
@@ -79,6 +88,14 @@ fn names(records: &[Record]) -> String {
     match (&names[..], records.first()) {
         ([], Some(record)) => record.id().to_string(),
         _ => names.join(", "),
+    }
+}
+
+/// Returns the names of an image and its platform. Images for several platforms have one name.
+fn described(records: &[Record]) -> String {
+    match records.first() {
+        Some(record) => format!("{} ({})", names(records), record.platform),
+        None => names(records),
     }
 }
 

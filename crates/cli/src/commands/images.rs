@@ -6,8 +6,8 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
-use vmroot::go_template::{Field, Struct, Time, Type};
+use serde_json::{Map, Value, json};
+use vmroot::go_template::{Error as TemplateError, Field, Struct, Time, Type};
 use vmroot::{Description, ImageFilter, ImageName, Record, Reference, RuntimeConfig};
 
 use crate::args::ImagesArguments;
@@ -132,8 +132,20 @@ fn print_formatted(images: &[Arc<Record>], arguments: &ImagesArguments, format: 
         other => other.to_owned(),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    if images.is_empty() {
+        check_fields(&format)?;
+    }
     let rows: Vec<Value> = images.iter().map(|record| fields(record, arguments, now)).collect();
     Ok(output::print_text(&format_rows(&format, &rows, &row_type(), &HEADERS).map_err(invalid_template)?)?)
+}
+
+/// Fails for a field that rows do not have, where there is no row.
+fn check_fields(format: &str) -> anyhow::Result<()> {
+    let row: Value = HEADERS.iter().map(|(name, _)| ((*name).to_owned(), json!(""))).collect::<Map<_, _>>().into();
+    match format_rows(format, &[row], &row_type(), &HEADERS) {
+        Err(error @ TemplateError::UnknownField { .. }) => Err(invalid_template(error).into()),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the fields of docker's templates.
@@ -345,6 +357,19 @@ fn name_in_cache(name: &str) -> anyhow::Result<&str> {
     }
 }
 
+/// Prints each name that was taken once. A note has the platforms if there are several.
+fn print_untagged(records: &[Record]) -> anyhow::Result<()> {
+    let mut names: Vec<String> =
+        records.iter().filter_map(|record| record.reference.as_ref()).map(ToString::to_string).collect();
+    names.dedup();
+    names.iter().try_for_each(output::print_line)?;
+    if records.len() > names.len() {
+        let platforms: Vec<_> = records.iter().map(|record| record.platform.to_string()).collect();
+        output::print_note(&format!("the images are for {}", platforms.join(", ")));
+    }
+    Ok(())
+}
+
 /// Takes names from images, and keeps the images.
 pub(crate) fn untag(context: &Context, names: &[String]) -> anyhow::Result<()> {
     let client = context.client_of_cache()?;
@@ -368,11 +393,11 @@ pub(crate) fn untag(context: &Context, names: &[String]) -> anyhow::Result<()> {
                 "{short} has no name now: `vmroot rm {short}` or `vmroot gc --dangling` removes it"
             ));
         }
+        if !context.json() {
+            print_untagged(&untagged.records)?;
+            continue;
+        }
         for record in untagged.records {
-            if !context.json() {
-                output::print_line(record.reference.as_ref().map(ToString::to_string).unwrap_or_default())?;
-                continue;
-            }
             removed.push(json!({
                 "reference": record.reference.as_ref().map(ToString::to_string),
                 "platform": record.platform.to_string(),

@@ -28,6 +28,10 @@ pub(crate) fn inspect(context: &Context, name: &str, arguments: &InspectArgument
         let hint = "without --raw, --format prints parts of the description, and with --config those of the config";
         return Err(Advised::usage("--raw prints bytes as they are, so it does not go with --format", hint).into());
     }
+    if context.json() && arguments.format.is_some() {
+        let hint = "--format json prints all fields; --format with a template prints text";
+        return Err(Advised::usage("--json does not go with --format", hint).into());
+    }
     if arguments.is_of_skopeo() || ImageName::has_transport(name) && !context.json() {
         return inspect_like_skopeo(context, name, arguments);
     }

@@ -11,6 +11,7 @@ use vmroot::pipelined;
 
 use crate::args::LayerCommand;
 use crate::context::Context;
+use crate::exit::Advised;
 use crate::interruptible::{CancellableReader, open_nonblocking};
 use crate::output;
 use crate::paths::NewDirectory;
@@ -30,6 +31,10 @@ fn index(context: &Context, tar: &Path, directory: &Path) -> anyhow::Result<()> 
         // The open of a named pipe must not wait for a writer: a signal could not cancel that wait.
         false => open_nonblocking(tar).with_context(|| tar.display().to_string())?,
     };
+    if directory.exists() && !directory.is_dir() {
+        let message = format!("--output {}: not a directory", directory.display());
+        return Err(Advised::usage(message, "name a directory; it is created if it is missing").into());
+    }
     let new_directory = NewDirectory::create(directory).with_context(|| directory.display().to_string())?;
     let source = CancellableReader { source, cancel: context.cancel() };
     let built = build(pipelined(source, &context.limits()), directory, &context.build_options())
@@ -44,8 +49,16 @@ fn index(context: &Context, tar: &Path, directory: &Path) -> anyhow::Result<()> 
     Ok(output::print_line(diff_id.to_string())?)
 }
 
+/// Opens an index. The error of a directory would be that of a device which cannot be mapped.
+fn open(path: &Path) -> anyhow::Result<Index> {
+    if path.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory)).with_context(|| path.display().to_string());
+    }
+    Ok(Index::open(path).map_err(vmroot::Error::from)?)
+}
+
 fn verify(context: &Context, path: &Path) -> anyhow::Result<()> {
-    let index = Index::open(path).map_err(vmroot::Error::from)?;
+    let index = open(path)?;
     let contents = path.with_extension("contents");
     let bytes = verify_contents(&index, &contents, &context.cancel()).map_err(vmroot::Error::from)?;
     let inodes = index.inode_count();
@@ -60,7 +73,7 @@ fn verify(context: &Context, path: &Path) -> anyhow::Result<()> {
 }
 
 fn dump_index(path: &Path) -> anyhow::Result<()> {
-    let index = Index::open(path).map_err(vmroot::Error::from)?;
+    let index = open(path)?;
     if io::stdout().is_terminal() {
         let mut text = Vec::new();
         dump(&index, &mut text)?;

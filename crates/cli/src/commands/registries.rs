@@ -21,7 +21,7 @@ fn explain(context: &Context, name: &str) -> anyhow::Result<()> {
     refuse_registry(name)?;
     let arguments = context.registry_arguments();
     let access = RegistryAccess::of(arguments);
-    access.check_authfile()?;
+    access.check_files()?;
     let configuration = access.configuration(arguments);
     let cancel: Cancel = context.cancel();
     let explanation = match ImageName::has_transport(name).then(|| ImageName::parse(name)).transpose() {

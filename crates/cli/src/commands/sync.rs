@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
@@ -16,9 +17,9 @@ use super::repository::refuse_registry;
 use crate::args::{SyncArguments, SyncFrom, SyncTo};
 use crate::context::Context;
 use crate::exit::{Advised, UsageError};
-use crate::output;
 use crate::progress::CopyTasks;
 use crate::registry_access::RegistryAccess;
+use crate::{human, output};
 
 /// Copies all images of a source.
 pub(crate) fn sync(
@@ -31,6 +32,7 @@ pub(crate) fn sync(
         let message = "sync copies no directories to directories";
         return Err(Advised::usage(message, "`cp -a` and rsync copy directories").into());
     }
+    let is_there = Path::new(destination).exists();
     let client = context.client()?;
     let reader = side::source_client(context, &client, &arguments.source)?;
     let parallel = arguments.transfer.image_parallel_copies;
@@ -53,8 +55,14 @@ pub(crate) fn sync(
         digests,
         failures: Mutex::new(unlisted),
         copied: Mutex::default(),
+        present: AtomicUsize::new(0),
     };
-    run.all()
+    let result = run.all();
+    if let (Err(_), false, SyncTo::Dir) = (&result, is_there, arguments.dest) {
+        // Only an empty directory is removed. The error is ignored: images that were copied stay in it.
+        let _ = std::fs::remove_dir(destination);
+    }
+    result
 }
 
 /// The copies of one synchronisation.
@@ -68,6 +76,8 @@ struct Run<'a> {
     failures: Mutex<Vec<anyhow::Error>>,
     /// The copies in the order of the source, for JSON.
     copied: Mutex<BTreeMap<usize, Value>>,
+    /// The number of images that the destination had already.
+    present: AtomicUsize,
 }
 
 impl Run<'_> {
@@ -92,12 +102,18 @@ impl Run<'_> {
         let total = self.items.len();
         if failures.is_empty() {
             let done = if self.arguments.transfer.dry_run { "would have synced" } else { "synced" };
-            let images = if total == 1 { "image" } else { "images" };
-            output::print_note(&format!("{done} {total} {images}"));
+            let present = match self.present.into_inner() {
+                0 => String::new(),
+                present if present == total => ", present already".to_owned(),
+                present => format!(", {present} of them present already"),
+            };
+            output::print_note(&format!("{done} {}{present}", human::count(total as u64, "image")));
             return Ok(());
         }
         if self.arguments.keep_going {
-            let text = format!("{total} images were found, and {} errors occurred", failures.len());
+            let found = if total == 1 { "was found" } else { "were found" };
+            let (images, errors) = (human::count(total as u64, "image"), human::count(failures.len() as u64, "error"));
+            let text = format!("{images} {found}, and {errors} occurred");
             return Err(failures.swap_remove(0).context(text));
         }
         Err(failures.swap_remove(0))
@@ -131,6 +147,9 @@ impl Run<'_> {
         let digest = report.manifest.digest;
         if let Some(mut file) = self.digests.as_ref() {
             file.write_all(format!("{digest} {}\n", item.destination).as_bytes()).context("--digestfile")?;
+        }
+        if report.was_present {
+            self.present.fetch_add(1, Ordering::Relaxed);
         }
         self.record(position, json!(digest), report.was_present, &report.losses);
         for loss in &report.losses {
@@ -181,6 +200,10 @@ impl Planner<'_> {
         let opened = File::open(path).and_then(|file| file.take(SYNC_LIST_LIMIT as u64 + 1).read_to_string(&mut text));
         opened.with_context(|| path.to_owned())?;
         let list = SyncList::parse(&text).map_err(|error| UsageError(format!("{path}: {error}")))?;
+        if list.registries.is_empty() {
+            let hint = "a list names registries, and images in them, as skopeo-sync(1) describes";
+            return Err(Advised::not_found(format!("{path}: names no registry"), hint).into());
+        }
         list.unknown.iter().for_each(|key| output::print_note(&format!("{path}: {key} is not a key; it is ignored")));
         let (mut items, mut unlisted) = (Vec::new(), Vec::new());
         for registry in &list.registries {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use rustix::io::Errno;
@@ -22,8 +22,8 @@ use crate::output;
 pub(crate) fn unmount(context: &Context, options: &UmountArguments) -> anyhow::Result<()> {
     let mut unmounted = Vec::new();
     let result = options.directories.iter().try_for_each(|directory| {
-        unmount_one(context, directory, options)?;
-        unmounted.push(json!({"directory": directory.to_string_lossy(), "removed": options.rmdir}));
+        let mountpoint = unmount_one(context, directory, options)?;
+        unmounted.push(json!({"directory": mountpoint.to_string_lossy(), "removed": options.rmdir}));
         Ok(())
     });
     // After an error, the directories before it are unmounted too.
@@ -33,12 +33,13 @@ pub(crate) fn unmount(context: &Context, options: &UmountArguments) -> anyhow::R
     result
 }
 
-/// Unmounts a mount of vmroot, with umount(2) or, without the permission for it, with `fusermount3`.
+/// Unmounts a mount of vmroot, with umount(2) or, without the permission for it, with `fusermount3`, and returns its
+/// mountpoint.
 ///
 /// The mount is checked first. In the microseconds before umount(2), which takes a path, a privileged user could
 /// replace it by another mount. Holding a descriptor of the checked mount would not help: the kernel would report it as
 /// busy.
-fn unmount_one(context: &Context, directory: &Path, options: &UmountArguments) -> anyhow::Result<()> {
+fn unmount_one(context: &Context, directory: &Path, options: &UmountArguments) -> anyhow::Result<PathBuf> {
     let named = || directory.display().to_string();
     let Some(mount) = MountAt::find(directory).with_context(named)? else {
         return Err(not_mounted(context, directory));
@@ -58,7 +59,9 @@ fn unmount_one(context: &Context, directory: &Path, options: &UmountArguments) -
         Owner::Other => {
             let below = below(&mount).map(|image| format!(", over vmroot's mount of {image}")).unwrap_or_default();
             let program = if mount.form.as_encoded_bytes().starts_with(b"fuse") { "fusermount3 -u" } else { "umount" };
-            let message = format!("{place}: not a mount of vmroot, but {form}, {source}{below}");
+            // The source of proc is proc.
+            let source = if mount.form == mount.source { String::new() } else { format!(" ({source})") };
+            let message = format!("{place}: not a mount of vmroot, but one of type {form}{source}{below}");
             return Err(Advised::new(message, format!("`{program} {place}` unmounts it")).into());
         }
     }
@@ -75,7 +78,7 @@ fn unmount_one(context: &Context, directory: &Path, options: &UmountArguments) -
     if options.rmdir {
         fs::remove_dir(&mount.mountpoint).with_context(|| format!("{place}: unmounted, but not removed"))?;
     }
-    Ok(())
+    Ok(mount.mountpoint)
 }
 
 /// Unmounts for a user who may not call umount(2).

@@ -7,8 +7,8 @@ use crate::args::VerifyArguments;
 use crate::context::Context;
 use crate::display::Action;
 use crate::exit::AlreadyReported;
-use crate::output;
 use crate::progress::StoreProgress;
+use crate::{human, output};
 
 /// The exit code if damage is left.
 const DAMAGED: u8 = 5;
@@ -45,8 +45,9 @@ pub(crate) fn verify(context: &Context, arguments: &VerifyArguments) -> anyhow::
 fn summary(report: &VerifyReport, is_repair: bool) -> String {
     let VerifyReport { blobs, layers, roots, records, findings, .. } = report;
     let damaged = findings.len();
-    let mut line =
-        format!("{blobs} blobs, {layers} layers, {roots} roots and {records} images checked, {damaged} damaged");
+    let [blobs, layers, roots, images] = [(blobs, "blob"), (layers, "layer"), (roots, "root"), (records, "image")]
+        .map(|(number, noun)| human::count(*number, noun));
+    let mut line = format!("{blobs}, {layers}, {roots} and {images} checked, {damaged} damaged");
     if is_repair && damaged > 0 {
         let count = |state| report.count(state);
         let (repaired, quarantined) = (count(FindingState::Repaired), count(FindingState::Quarantined));

@@ -212,14 +212,21 @@ impl Board {
         if group.visible_from > now {
             return None;
         }
-        let own = self.tasks.iter().filter(|task| task.group == Some(group.id));
-        let current = group.done + own.map(|task| task.amounts.current()).sum::<u64>();
+        let own: Vec<&Task> = self.tasks.iter().filter(|task| task.group == Some(group.id)).collect();
+        let current = group.done + own.iter().map(|task| task.amounts.current()).sum::<u64>();
         let total = group.planned.saturating_add(group.unplanned).max(current);
         if total == 0 {
             return None;
         }
-        let rate = group.rate.per_second().filter(|rate| *rate > 0.0);
-        let remaining = group.rate.time_for(total - current);
+        // The group was measured before its first task began. Of the only task, both rows show one rate.
+        let measured = match own[..] {
+            [only] if group.done == 0 && only.amounts.total() == Some(total) => &only.rate,
+            _ => &group.rate,
+        };
+        let rate = measured.per_second().filter(|rate| *rate > 0.0);
+        // The rate includes tasks that have ended. The last task alone may be slower.
+        let of_task = |task: &&Task| task.rate.time_for(task.amounts.total()?.saturating_sub(task.amounts.current()));
+        let remaining = measured.time_for(total - current).max(own.iter().filter_map(of_task).max());
         Some(Row {
             label: "total".to_owned(),
             fraction: Some(fraction(current, total)),

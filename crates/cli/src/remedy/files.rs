@@ -4,7 +4,7 @@ use std::io;
 
 use vmroot::container_fs::Error as RootError;
 use vmroot::fuse::Refusal;
-use vmroot::{ErrorKind, cache, config_files, export, fuse, kernel_mount, layer_index};
+use vmroot::{ErrorKind, cache, config_files, export, ext4, fuse, kernel_mount, layer_index};
 
 use super::{Failed, paths};
 use crate::context::NO_CACHE;
@@ -46,6 +46,16 @@ pub(super) fn of_squashfs(error: &export::Error, failed: &Failed<'_>) -> Option<
             Some(format!("its messages are: {message}"))
         }
         Error::Program { .. } => Some("-v shows its messages".to_owned()),
+        _ => None,
+    }
+}
+
+/// Returns the hint for an error of an ext4 image.
+pub(super) fn of_ext4(error: &ext4::Error) -> Option<String> {
+    match error {
+        ext4::Error::TooSmall { needed, .. } => {
+            Some(format!("--size {needed} is enough; without --size, the image is as small as it can be"))
+        }
         _ => None,
     }
 }
@@ -123,8 +133,14 @@ pub(super) fn of_layer(error: &layer_index::Error) -> Option<String> {
 }
 
 /// Returns the hint for an error of a root.
-pub(super) fn of_root(error: &RootError) -> Option<String> {
+pub(super) fn of_root(error: &RootError, failed: &Failed<'_>) -> Option<String> {
     Some(match error {
+        RootError::NoSuchUser(_) | RootError::NoSuchGroup(_) => match failed.verb {
+            "config" => "`vmroot config --raw` prints the config as it is stored".to_owned(),
+            "export" => "without --config-out, the root is written, and `vmroot config --raw` prints the config".to_owned(),
+            _ => "`vmroot config --raw` prints the name as it is stored; `vmroot commit --change 'USER 1000'` sets another"
+                .to_owned(),
+        },
         RootError::TooManyLinks(_) => {
             "the links lead in a circle, or through more than 40 links; `vmroot readlink` prints the target of each"
                 .to_owned()

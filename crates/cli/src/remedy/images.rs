@@ -114,6 +114,11 @@ fn similar_images(name: &str, failed: &Failed<'_>) -> Vec<String> {
         let repository = familiar.strip_suffix(":latest").map(str::to_owned);
         candidates.extend(repository.into_iter().chain([familiar]));
     }
+    // podman names the images of its archives so.
+    let local = of_localhost(name, &candidates);
+    if !local.is_empty() {
+        return local;
+    }
     let mut near = similar(name, candidates.iter().cloned());
     if near.is_empty() {
         // The same repository with other tags.
@@ -127,10 +132,27 @@ fn similar_images(name: &str, failed: &Failed<'_>) -> Vec<String> {
     near
 }
 
+/// Returns those of the names that are `name` with `localhost/` before it.
+fn of_localhost(name: &str, candidates: &[String]) -> Vec<String> {
+    let whole = format!("localhost/{name}");
+    candidates.iter().find(|candidate| **candidate == whole).cloned().into_iter().collect()
+}
+
+/// Returns the hint for a name that is that of an image in the cache but for `localhost/`.
+pub(super) fn of_short_name(failed: &Failed<'_>) -> Option<String> {
+    let is_short = |name: &&String| !name.contains('/') && !ImageName::has_transport(name) && !vmroot::is_id(name);
+    let named = failed.images.iter().filter(is_short);
+    let near = named.flat_map(|name| similar_images(name, failed)).find(|near| near.starts_with("localhost/"))?;
+    Some(format!("the cache has {near}: write the whole name"))
+}
+
 /// Returns the hint for an error of an archive, a layout or a directory.
 pub(super) fn of_transport(error: &transport::Error, failed: &Failed<'_>) -> Option<String> {
     use transport::Error;
     Some(match error {
+        Error::InvalidName { reason, .. } if reason.starts_with("the scheme ") => {
+            "the address of an engine begins with unix://, tcp://, https:// or http://".to_owned()
+        }
         Error::InvalidName { name, .. } => match name.split_once(':') {
             Some(("docker", details)) if !details.starts_with("//") => format!("did you mean docker://{details}?"),
             Some((word, _)) if !transports::NAMES.contains(&word) => names::transport(word),

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use vmroot::model::Error;
 
-use super::paths;
+use super::{Failed, paths};
 use crate::similar::similar;
 use crate::transports;
 
-pub(super) fn remedy(error: &Error) -> Option<String> {
+pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
     match error {
         Error::UppercaseRepository { reference, repository } => Some(match reference.find(&**repository) {
             Some(at) => {
@@ -23,6 +23,9 @@ pub(super) fn remedy(error: &Error) -> Option<String> {
         Error::ArchitectureMismatch { available, .. } if !available.is_empty() => {
             let first = available.first()?;
             Some(format!("--platform {first} takes the image for that platform"))
+        }
+        Error::ArchitectureMismatch { .. } if failed.context.is_some_and(|it| it.requested_platform().is_some()) => {
+            Some("without --platform and --arch, the image is taken for the platform that it has".to_owned())
         }
         _ => None,
     }

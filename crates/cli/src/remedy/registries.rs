@@ -1,5 +1,6 @@
 //! Hints for errors of registries.
 
+use vmroot::ImageName;
 use vmroot::registry::{CertificateFault, ConnectFailure, Error};
 
 use super::Failed;
@@ -11,7 +12,7 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
                 "`vmroot login {}` stores a user and password, {} gives them once; a name that does not exist may be \
                  refused too",
                 host_of_images(url),
-                credential_options(failed)
+                credential_options(failed, url)
             )
         }
         Error::Unauthorized { status: 403, url, .. } => format!(
@@ -23,10 +24,10 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
              explain` says where they come from",
             host_of_images(url)
         ),
-        Error::Challenge { .. } | Error::Token { .. } => {
+        Error::Challenge { url, .. } | Error::Token { realm: url, .. } => {
             format!(
                 "`vmroot login REGISTRY` stores a user and password, {} gives them once",
-                credential_options(failed)
+                credential_options(failed, url)
             )
         }
         Error::Certificate { fault: CertificateFault::UnknownAuthority, url, .. } => format!(
@@ -82,6 +83,16 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
         Error::NotFound { url, message } if message.starts_with("NAME_UNKNOWN") => {
             format!("check the spelling of the repository; `vmroot repos {}` lists those there are", host(url))
         }
+        // The answer to a request of only the headers has no message.
+        Error::NotFound { url, .. } if url.contains("/manifests/") => match repository(url) {
+            Some(repository) => {
+                format!("check the spelling; `vmroot tags {repository}` lists the tags of the repository")
+            }
+            None => return None,
+        },
+        Error::Status { status: 400, message, .. } if is_plain_http_refused(message) => {
+            "the registry speaks HTTPS: run the command without --plain-http".to_owned()
+        }
         Error::ReferrersConflict { .. } => "run the command again".to_owned(),
         Error::DeleteUnsupported { .. } => {
             "the registry must be configured to allow deletions (REGISTRY_STORAGE_DELETE_ENABLED=true)".to_owned()
@@ -90,10 +101,24 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
     })
 }
 
-/// Returns the options that give credentials once.
-fn credential_options(failed: &Failed<'_>) -> &'static str {
-    match failed.verb {
-        "copy" | "sync" => "--src-creds or --dest-creds USER:PASSWORD",
+/// Returns whether a server says that it expects TLS, in the words of Go or of nginx.
+fn is_plain_http_refused(message: &str) -> bool {
+    message.contains("HTTP request to an HTTPS server") || message.contains("plain HTTP request was sent to HTTPS port")
+}
+
+/// Returns the options that give credentials for a URL once.
+fn credential_options(failed: &Failed<'_>, url: &str) -> &'static str {
+    let is_there = |name: &String| match ImageName::parse(name) {
+        Ok(ImageName::Docker(reference) | ImageName::Untagged(reference)) => reference.domain() == host_of_images(url),
+        _ => false,
+    };
+    match (failed.verb, failed.images) {
+        ("copy", [source, destination]) => match (is_there(source), is_there(destination)) {
+            (true, false) => "--src-creds USER:PASSWORD",
+            (false, true) => "--dest-creds USER:PASSWORD",
+            _ => "--src-creds or --dest-creds USER:PASSWORD",
+        },
+        ("copy" | "sync", _) => "--src-creds or --dest-creds USER:PASSWORD",
         _ => "--creds USER:PASSWORD",
     }
 }

@@ -117,6 +117,6 @@ fn verify_prints_counts() {
     let states = ["damaged", "repaired", "quarantined", "lost"].map(|name| found[name].as_u64().unwrap());
     assert_eq!((states, &found["repair"]), ([0; 4], &json!(false)));
     assert!(found["bytes"].as_u64().unwrap() > 20_000, "{found}");
-    assert_eq!(program.ok(["verify"]), "4 blobs, 2 layers, 1 roots and 1 images checked, 0 damaged\n");
+    assert_eq!(program.ok(["verify"]), "4 blobs, 2 layers, 1 root and 1 image checked, 0 damaged\n");
     assert!(program.ok(["df"]).contains("layers"));
 }

@@ -79,7 +79,7 @@ impl Expander<'_> {
         let modifier = match self.input.next() {
             Some('}') if counts_empty => return Ok(value.unwrap_or_default()),
             Some(modifier @ ('-' | '+' | '?')) => modifier,
-            Some(other) => return Err(format!("${{{name}…{other} is not supported; use :-, :+ or :?")),
+            Some(other) => return Err(format!("${{{name}…{other} is not supported")),
             None => return Err("a } is missing".to_owned()),
         };
         let word = self.nested()?;

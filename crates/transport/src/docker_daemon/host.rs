@@ -32,7 +32,7 @@ impl Host {
             "unix" => Err(invalid("the path of the socket is not absolute".to_owned())),
             "tcp" | "https" => Ok(Self::Tls(url("https", rest, TLS_PORT).map_err(invalid)?)),
             "http" => Ok(Self::Plain(url("http", rest, PLAIN_PORT).map_err(invalid)?)),
-            _ => Err(invalid(format!("the scheme {scheme} is not supported: use unix, tcp, https or http"))),
+            _ => Err(invalid(format!("the scheme {scheme} is not supported"))),
         }
     }
 

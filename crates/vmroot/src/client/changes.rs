@@ -67,12 +67,14 @@ impl Client {
     /// - [`ErrorKind::Limit`](crate::ErrorKind::Limit): the path leads through more than 40 symbolic links.
     /// - The errors of [`Self::root`].
     pub fn why(&self, image: &Image, path: &[u8]) -> Result<Why> {
-        let located = self.root(image)?.locate(path)?;
+        let root = self.root(image)?;
+        let located = root.locate(path)?;
         let layers = self.layer_indexes(image)?;
         let origin = Origin::of(&layers, &located.path);
         // An image without layers has a root directory, but no layer with it.
         if origin.versions.is_empty() && origin.hidden.is_empty() {
-            return Err(RootError::NotFound(path.into()).into());
+            // A path below a file is another error than a missing path.
+            return Err(root.resolve_link(path).err().unwrap_or_else(|| RootError::NotFound(path.into())).into());
         }
         Ok(Why { located, origin, layers })
     }

@@ -69,7 +69,7 @@ pub(crate) fn with_access(
     side: RegistryAccess,
     parallel: u16,
 ) -> anyhow::Result<Client> {
-    side.check_authfile()?;
+    side.check_files()?;
     side.credential()?;
     let access = side.or(RegistryAccess::of(context.registry_arguments()));
     let mut options = context.registry_options();

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use vmroot::{ImageName, is_id, validate_image_name};
 
@@ -28,6 +29,9 @@ impl Operands {
                 let Some((image, path)) = split(source.as_bytes()) else {
                     return Err(no_path(source, destination));
                 };
+                if is_of_image(destination) {
+                    return Err(no_change());
+                }
                 (image.to_owned(), path.to_vec(), destination)
             }
             [image, path, destination] => {
@@ -85,13 +89,26 @@ fn is_image(name: &str) -> bool {
     }
 }
 
+/// Returns whether a destination is a path in an image, and no path of this machine.
+fn is_of_image(destination: &OsStr) -> bool {
+    let bytes = destination.as_bytes();
+    let Some((image, _)) = split(bytes) else { return false };
+    // A directory may be named as an image and a colon.
+    !Path::new(OsStr::from_bytes(&bytes[..=image.len()])).exists()
+}
+
+/// Returns the error for a destination in an image.
+fn no_change() -> Advised {
+    Advised::usage(
+        "cp copies from an image, and images do not change",
+        "`vmroot commit` adds a layer to an image, and --add of `export`, `mount` and `boot` puts files on top",
+    )
+}
+
 /// Returns the error for a source without a path.
 fn no_path(source: &OsStr, destination: &OsStr) -> Advised {
     if split(destination.as_bytes()).is_some() {
-        return Advised::usage(
-            "cp copies from an image, and images do not change",
-            "`vmroot commit` adds a layer to an image, and --add of `export`, `mount` and `boot` puts files on top",
-        );
+        return no_change();
     }
     let message = format!("{}: has no path in an image", source.display());
     Advised::usage(message, "write it as IMAGE:/PATH, with a slash after the colon")
@@ -146,6 +163,7 @@ mod tests {
         };
         assert!(fails(&["alpine", "x"]).contains("has no path in an image"));
         assert!(fails(&["x", "alpine:/etc"]).contains("images do not change"));
+        assert!(fails(&["alpine:/etc", "alpine:/tmp"]).contains("images do not change"));
         assert!(fails(&["alpine:/etc", ""]).contains("DEST is empty"));
         let three = ["prebaked:/a:/b", "/c:/d", "x"].map(OsString::from);
         let parsed = Operands::parse(&three).unwrap();

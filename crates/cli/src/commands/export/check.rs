@@ -90,7 +90,26 @@ pub(super) fn check_options(format: Format, out: &Path, options: &ExportArgument
         None if options.label.as_ref().is_some_and(|label| label.len() > MAX_LABEL) => {
             Err(anyhow!(UsageError(format!("--label has at most {MAX_LABEL} bytes"))))
         }
-        None => file_compression(options).map(drop),
+        None => {
+            check_level(format, options)?;
+            file_compression(options).map(drop)
+        }
+    }
+}
+
+/// Checks the level of a format that is compressed as a whole.
+fn check_level(format: Format, options: &ExportArguments) -> anyhow::Result<()> {
+    let levels = match format {
+        Format::TarGz | Format::CpioGz => 0..=9,
+        Format::TarZst | Format::CpioZst => 1..=22,
+        _ => return Ok(()),
+    };
+    match options.level {
+        Some(level) if !levels.contains(&level) => {
+            let (least, most) = (levels.start(), levels.end());
+            Err(anyhow!(UsageError(format!("--level is from {least} to {most} here"))))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -100,7 +119,7 @@ pub(super) fn check_paths(format: Format, out: &Path, options: &ExportArguments)
     options.init.check()?;
     if out == Path::new("-") {
         output::refuse_terminal("an export", "name a file, or pipe it to another program")?;
-    } else if !options.force {
+    } else if !options.force || format == Format::Dir {
         check_new(format, out)?;
     }
     if let Some(file) = options.config_out.as_deref().filter(|_| !options.force) {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -35,8 +36,9 @@ pub(super) fn prepare(
         false => NewDirectory::default(),
     };
     check_mountpoint(directory)?;
-    if options.upper.is_some() {
+    if let (Some(upper), Some(work)) = (&options.upper, &options.work) {
         check_overlay(directory).map_err(vmroot::Error::from)?;
+        check_layers(upper, work)?;
     }
     Ok(new)
 }
@@ -83,6 +85,45 @@ pub(super) fn resolve(directory: &Path) -> io::Result<PathBuf> {
         Some(path) => Ok(path),
         None => std::path::absolute(directory),
     }
+}
+
+/// Fails for directories of a writable view that overlayfs refuses with no more than an error number.
+fn check_layers(upper: &Path, work: &Path) -> anyhow::Result<()> {
+    let place = |path: &Path| {
+        let found = std::path::absolute(path).and_then(|path| existing_part(&path));
+        found.with_context(|| path.display().to_string())
+    };
+    let ((upper_at, upper_device), (work_at, work_device)) = (place(upper)?, place(work)?);
+    let (upper, work) = (upper.display(), work.display());
+    let hint = "name a directory beside that of --upper, such as a new one in the same directory";
+    if upper_at.starts_with(&work_at) || work_at.starts_with(&upper_at) {
+        let message = format!("--work {work} and --upper {upper}: one of the two directories contains the other");
+        return Err(Advised::usage(message, hint).into());
+    }
+    if upper_device != work_device {
+        return Err(
+            Advised::usage(format!("--work {work} is on another file system than --upper {upper}"), hint).into()
+        );
+    }
+    Ok(())
+}
+
+/// Returns a path with the links of its existing part resolved, and the device of that part.
+fn existing_part(path: &Path) -> io::Result<(PathBuf, u64)> {
+    for existing in path.ancestors() {
+        match existing.canonicalize() {
+            Ok(resolved) => {
+                let rest = path.strip_prefix(existing).expect("it is an ancestor");
+                let device = resolved.metadata()?.dev();
+                // A join with an empty path would end in a slash.
+                let whole = if rest.as_os_str().is_empty() { resolved } else { resolved.join(rest) };
+                return Ok((whole, device));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
 }
 
 /// Fails if the mountpoint is not a directory.
