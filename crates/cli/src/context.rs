@@ -305,8 +305,11 @@ impl Context {
         let same = is_host(&own.os, &host.os) && is_host(&own.architecture, &host.architecture);
         if !same && self.requested_platform().is_none() {
             // Escaped, because an archive can choose both texts.
-            let note = format!("{name} is for {own}, not for {host}, this machine's platform");
-            output::print_note(&note.escape_debug().to_string());
+            let (name, own) = (name.escape_debug(), own.to_string());
+            output::print_note(&format!(
+                "{name} is for {}, not for {host}, this machine's platform",
+                own.escape_debug()
+            ));
         }
     }
 

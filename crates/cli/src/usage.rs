@@ -45,10 +45,6 @@ const OTHER_TOOLS: [(&[&str], &str); 22] = [
     (&["manifest"], "`vmroot inspect --raw IMAGE` prints a manifest, `vmroot manifest-digest FILE` its digest"),
     (&["show", "describe"], "`vmroot inspect IMAGE` describes an image"),
     (&["check", "fsck", "repair", "validate"], "`vmroot verify` checks the cache; --repair repairs it"),
-    (
-        &["standalone-sign", "standalone-verify", "generate-sigstore-key"],
-        "vmroot neither makes nor checks signatures; skopeo does",
-    ),
 ];
 
 /// Options of other tools by command, and hints for them.

@@ -146,6 +146,8 @@ impl StoredDestination {
             }
             let config = self.store.read_document(&manifest.config().digest, CONFIG_LIMIT).map(ImageConfig::parse);
             if let Some(Ok(config)) = config
+                // Attestations are for no platform.
+                && config.platform().os != "unknown"
                 && !platforms.contains(config.platform())
             {
                 platforms.push(config.platform().clone());

@@ -121,6 +121,8 @@ impl Policy {
         for path in paths {
             match Self::read(path) {
                 Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                // Another user's home directory. A file that is there and cannot be read is an error.
+                Err(Error::Io { .. }) if is_hidden(path) => {}
                 result => return result.map(Some),
             }
         }
@@ -187,6 +189,11 @@ impl Policy {
     fn named(self, path: &Path) -> Self {
         Self { path: Some(path.to_owned()), ..self }
     }
+}
+
+/// Returns whether this user may not look for the file.
+fn is_hidden(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 fn read_limited(path: &Path) -> Result<Vec<u8>> {

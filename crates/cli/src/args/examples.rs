@@ -230,7 +230,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
     (
         "standalone-verify",
-        "vmroot standalone-verify --public-key-file release.gpg manifest.json registry.example/app:1 any signature-1",
+        "vmroot standalone-verify --public-key-file key.gpg manifest.json quay.io/app:1 any signature-1",
     ),
     ("generate-sigstore-key", "vmroot generate-sigstore-key --output-prefix release"),
     (
@@ -303,7 +303,7 @@ mod tests {
                     assert!(line.starts_with("man -l "), "{path}: {line}");
                     continue;
                 };
-                let command = &line[at..];
+                let command = &line[at..].replace("$ROOT_HASH", &"0".repeat(64));
                 if let Err(error) = Arguments::parse_words(words(command).into_iter().map(Into::into)) {
                     panic!("{command}: {error}");
                 }

@@ -174,9 +174,9 @@ fn wrong_uses_leave_no_directory() {
     let made = test.program.path("made");
     let output = format!("--output={}", made.display());
     for (code, arguments, expected) in [
-        (2, &[&output, "--via=virtiofs"][..], "use --via erofs"),
-        (2, &["--print", "--via=erofs-meta"], "use --via erofs"),
-        (2, &[&output, "--via=erofs-meta"], "use --via erofs"),
+        (2, &[&output, "--via=virtiofs"][..], "--via erofs has everything"),
+        (2, &["--print", "--via=erofs-meta"], "--via erofs has everything"),
+        (2, &[&output, "--via=erofs-meta"], "--via erofs has everything"),
         (2, &[&output, "--timeout=1"], "--timeout"),
         (1, &[&output, "--vmm=firecracker", "--accel=tcg"], "firecracker runs guests only with KVM"),
         (1, &[&output, "--arch=arm64"], "but the image is for arm64"),

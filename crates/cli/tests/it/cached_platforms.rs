@@ -2,8 +2,11 @@
 
 use serde_json::Value;
 use vmroot_model::Digest;
+use vmroot_testkit::image::IndexBuilder;
+use vmroot_testkit::registry::Registry;
 
 use crate::program::Program;
+use crate::samples::{image, serve_index};
 
 const DEMO: &str = concat!("oci:", env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo:demo");
 
@@ -61,10 +64,13 @@ fn an_image_for_another_platform_only_is_not_copied_for_the_chosen_one() {
 
 #[test]
 fn a_list_survives_the_cache() {
+    let registry = Registry::start();
+    let index = IndexBuilder::new().image(image("amd64")).image(image("arm64")).build();
+    let source = format!("docker://{}", serve_index(&registry, &index, "v1"));
     let program = Program::new();
     let list = format!("dir:{}", program.path("list").display());
-    program.ok(["copy", "--all", DEMO, &list]);
-    program.ok(["copy", "--all", DEMO, "vmroot:demo"]);
+    program.ok(["copy", "--all", &source, &list]);
+    program.ok(["copy", "--all", &source, "vmroot:demo"]);
     let original = std::fs::read(program.path("list/manifest.json")).unwrap();
     let expected: Value = serde_json::from_slice(&original).unwrap();
     assert_eq!(copied(&program, "vmroot:demo", &["--all"]), expected);
@@ -78,6 +84,16 @@ fn a_list_survives_the_cache() {
         mixed["manifests"].as_array().unwrap().iter().map(|it| &it["platform"]["architecture"]).collect();
     assert_eq!(platforms.len(), 2, "{mixed}");
     assert!(platforms.iter().any(|it| *it == "arm64") && platforms.iter().any(|it| *it == "amd64"), "{mixed}");
+}
+
+/// A list of a builder has attestations, which are for no platform.
+#[test]
+fn a_list_with_attestations_is_stored() {
+    let program = Program::new();
+    program.ok(["copy", "--all", DEMO, "vmroot:demo"]);
+    for architecture in ["amd64", "arm64"] {
+        program.ok(["ls", "--pull=never", "--arch", architecture, "demo"]);
+    }
 }
 
 #[test]
@@ -124,7 +140,7 @@ fn a_platform_does_not_go_with_all() {
     assert!(result.stderr.contains("have no effect with --all"), "{result}");
     result.ok();
     let document = std::fs::read(program.path("copy/manifest.json")).unwrap();
-    assert_eq!(serde_json::from_slice::<Value>(&document).unwrap()["manifests"].as_array().unwrap().len(), 2);
+    assert_eq!(serde_json::from_slice::<Value>(&document).unwrap()["manifests"].as_array().unwrap().len(), 4);
 }
 
 #[test]
@@ -151,7 +167,7 @@ fn a_list_that_is_there_is_not_written_again() {
 #[test]
 fn a_dry_run_creates_nothing() {
     let program = Program::new();
-    for transport in ["oci", "dir", "oci-archive", "docker-archive"] {
+    for transport in ["oci", "dir", "oci-archive"] {
         let destination = format!("{transport}:{}", program.path("new/below").display());
         if transport.ends_with("archive") {
             std::fs::create_dir_all(program.path("new")).unwrap();

@@ -26,15 +26,38 @@ const IMAGES: [&str; 6] =
     ["library/alpine:3.20", "library/debian:12", "library/app:1", "library/app:2", "app:1", "podman/stable:v5"];
 
 /// Commands that do not run, by their beginnings, and why.
-const NOT_RUN: [(&str, &str); 4] = [
+const NOT_RUN: [(&str, &str); 8] = [
     ("vmroot boot", "needs a kernel; the tests of booting have one"),
     ("vmroot virtiofs", "waits for a VMM; the tests of serving have one"),
     ("vmroot login registry.example", "asks at a terminal; the tests of cancelling have one"),
+    ("vmroot generate-sigstore-key", "asks at a terminal; the tests of signing have a file"),
+    ("vmroot standalone-sign", "needs a key of GnuPG; the tests of signing have one"),
+    ("vmroot standalone-verify", "needs a key of GnuPG; the tests of signing have one"),
+    ("vmroot verity verify", "needs the root hash that another example prints; the tests of hash trees have one"),
     ("zcat layer.tar.gz | vmroot layer index -", "writes the same files as the example before it"),
 ];
 
+/// Makes a pair of keys with the password of the environment, and a bill of materials.
+const KEYS: &str = "echo secret >password; vmroot generate-sigstore-key --output-prefix cosign --passphrase-file password; \
+     mv cosign.private cosign.key; echo '{}' >app.spdx.json";
+
 /// What must be there before a command, by its beginning.
-const BEFORE: [(&str, &str); 13] = [
+const BEFORE: [(&str, &str); 22] = [
+    ("vmroot sign ", KEYS),
+    ("vmroot verify-signature", KEYS),
+    ("vmroot verify-signature", "vmroot sign --key cosign.key registry.example/app:1"),
+    ("vmroot attest ", KEYS),
+    ("vmroot attestations", KEYS),
+    (
+        "vmroot attestations",
+        "vmroot attest --key cosign.key --type spdxjson --predicate app.spdx.json registry.example/app:1",
+    ),
+    ("vmroot policy explain --policy", "echo '{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}' >policy.json"),
+    (
+        "vmroot verity format",
+        "vmroot export --force alpine:3.20 root.erofs; vmroot export --force alpine:3.20 root.ext4",
+    ),
+    ("vmroot verity dump", "vmroot export --force alpine:3.20 root.erofs --verity root.erofs.verity"),
     ("vmroot umount", "vmroot mount --detach --force --mkdir alpine:3.20 /mnt"),
     ("vmroot mount --detach", "vmroot umount /mnt 2>/dev/null; true"),
     ("vmroot untag base:1", "vmroot tag alpine:3.20 base:1"),
@@ -167,7 +190,11 @@ impl Prepared {
         command.args(["-o", "pipefail", "-c", &format!("exec 2>&1\n{line}")]).env_clear().current_dir(&work);
         let path = std::env::var("PATH").unwrap();
         command.env("PATH", format!("{}:{path}", self.program.path("bin").display())).env("MANPAGER", "cat");
-        command.env("HOME", &work).env("VMROOT_CACHE", cache).env("VMROOT_PROGRESS", "none");
+        command
+            .env("HOME", &work)
+            .env("VMROOT_CACHE", cache)
+            .env("VMROOT_PROGRESS", "none")
+            .env("COSIGN_PASSWORD", "secret");
         command.env("CONTAINERS_REGISTRIES_CONF", self.program.path("registries.conf"));
         command.env("XDG_RUNTIME_DIR", &work).stdin(std::process::Stdio::null());
         let output = command.output().unwrap();

@@ -154,7 +154,7 @@ fn squashfs_and_its_omissions() {
     fs::write(&out, "old").unwrap();
     let nothing = tempfile::tempdir().unwrap();
     let message = CommandOutput::from(program.command(export).env("PATH", nothing.path()).output().unwrap()).fails(1);
-    assert!(message.contains("sqfstar is missing: install squashfs-tools, 4.5 or later"), "{message}");
+    assert!(message.contains("sqfstar is missing\nhint: install squashfs-tools, 4.5 or later"), "{message}");
     assert_eq!(fs::read(&out).unwrap(), b"old");
     let left: Vec<_> = fs::read_dir(out.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_str().unwrap().starts_with(".tmp-")), "{left:?}");

@@ -82,8 +82,9 @@ fn gc_runs_beside_a_pull() {
 
 #[test]
 fn files_of_killed_processes_are_removed() {
+    let registry = Registry::start();
     let program = Program::new();
-    program.ok(["images"]);
+    program.ok(["pull", &serve(&registry, &image("amd64"), "v1"), "--arch=amd64"]);
     let partial = program.cache().join(format!("blobs/sha256/{}.partial", "0".repeat(64)));
     let temporary =
         ["blobs/sha256", "layers/v1", "roots/v1", "images"].map(|area| program.cache().join(area).join(".tmp-x"));

@@ -62,7 +62,7 @@ fn images_are_selected_and_formatted() {
         (&["--filter", "dangling"], "expected KEY=VALUE"),
         (&["--filter", "until=soon"], "until=soon"),
         (&["a[b"], "reference=a[b"),
-        (&["--format", "{{.Nothing}}"], "the fields are ID, Repository, Tag, "),
+        (&["--format", "{{.Nothing}}"], "the fields are "),
         (&["--format", "{{.Nothing}}"], "Nothing"),
         (&["--format", "{{"], "--format"),
         (&["--format=json", "--json"], "--json does not go with --format"),

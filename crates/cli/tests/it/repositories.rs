@@ -136,7 +136,7 @@ fn refusals() {
         (2, vec!["list-tags", &*by_digest], "expected a repository"),
         (2, vec!["instances", "oci:/x"], "is not in a registry"),
         (2, vec!["digest", "oci:/x:y"], "is not in a registry"),
-        (2, vec!["tag", &*reference, &*by_digest], "a tag cannot be set for a digest"),
+        (2, vec!["tag", &*reference, &*by_digest], "a new name has a tag, and no digest"),
         (2, vec!["tag", &*reference, "-bad"], ""),
         (2, vec!["tag", &*reference, "b@d"], ""),
         (2, vec!["repos", "quay.io/x"], "expected the host"),

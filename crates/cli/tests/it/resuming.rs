@@ -133,8 +133,9 @@ fn damaged_partial_blob_is_fetched_again() {
         let registry = Registry::start();
         let reference = serve(&registry, &image, "v1");
         let program = Program::new();
-        program.ok(["images"]);
-        fs::write(partial(&program, &layer.digest), kept).unwrap();
+        let partial = partial(&program, &layer.digest);
+        fs::create_dir_all(partial.parent().unwrap()).unwrap();
+        fs::write(partial, kept).unwrap();
         program.ok(["pull", &reference, "--arch=amd64"]);
         assert_eq!(registry.count(&layer.digest.to_string()), requests, "{what}");
         assert_eq!(program.json(["verify", "--json"])["findings"], json!([]), "{what}");

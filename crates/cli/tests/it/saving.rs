@@ -327,7 +327,12 @@ fn load_can_be_killed_at_any_moment() {
         thread::sleep(whole.mul_f64(number as f64 / KILLS as f64));
         child.kill().unwrap();
         killed += usize::from(!child.wait().unwrap().success());
-        assert_eq!(program.json(["verify", "--json"])["findings"], json!([]), "{number}");
+        // A load that was killed at its start made no cache.
+        let verified = program.run(["verify", "--json"]);
+        if verified.status.code() != Some(3) || !verified.stderr.contains("there is no cache") {
+            let verified: serde_json::Value = serde_json::from_str(verified.ok().trim()).unwrap();
+            assert_eq!(verified["findings"], json!([]), "{number}");
+        }
         let names = program.json(["images", "--json"]).as_array().unwrap().len();
         assert!(names == 0 || names == 2, "{number}: {names} of two images");
         assert_eq!(program.ok(load), expected, "{number}");

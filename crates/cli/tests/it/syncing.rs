@@ -151,7 +151,7 @@ fn a_list_chooses_tags_and_errors_are_errors_at_the_end() {
     program.fails(3, &arguments);
     assert_eq!(digest(&to, "demo", "1.0"), None, "the command ends before the first copy");
     let text = program.fails(3, [&arguments[..], &["--keep-going"]].concat());
-    assert!(text.contains("team/none") && text.contains("1 errors"), "{text}");
+    assert!(text.contains("team/none") && text.contains("1 error occurred"), "{text}");
     assert!(digest(&to, "demo", "1.0").is_some());
 
     let endless = sync("yaml", "docker", "/dev/zero", &destination);

@@ -40,7 +40,7 @@ fn mistakes_are_explained() {
         (1, &[DEMO, &format!("oci:{file}:x")], &[&file, "it is not a directory"]),
         (1, &[DEMO, &format!("docker-archive:{file}")], &[&file, "remove what is there"]),
         (1, &[DEMO, &format!("dir:{}", path("full"))], &["full", "it has files"]),
-        (1, &["--all", DEMO, &format!("docker-archive:{}", path("archive"))], &["choose one with --platform"]),
+        (1, &["--all", DEMO, &format!("docker-archive:{}", path("archive"))], &["with --platform"]),
     ];
     for (code, arguments, parts) in cases {
         let text = program.fails(code, ["copy"].iter().chain(arguments));
