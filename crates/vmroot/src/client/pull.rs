@@ -78,11 +78,14 @@ impl Client {
         let is_archive = ImageName::is_archive(name);
         // A registry cannot look up an image by its id.
         if is_id(name) || !is_archive && cfg!(not(feature = "registry")) {
-            return self.find(name, options.platform.as_ref());
+            let image = self.find(name, options.platform.as_ref())?;
+            return self.admit_cached(&image).map(|()| image);
         }
         // It is here already. A pull from the cache would forget the index that the name resolved to.
-        if let Some(cached) = name.strip_prefix("vmroot:") {
-            return self.find_or(cached, options.platform.as_ref().or(self.platform.as_ref()), Fallback::Only);
+        if let Some(cached) = name.strip_prefix("vmroot:").filter(|cached| !cached.is_empty()) {
+            let platform = options.platform.as_ref().or(self.platform.as_ref());
+            let image = self.find_or(cached, platform, Fallback::Only)?;
+            return self.admit_cached(&image).map(|()| image);
         }
         self.try_sources(name, options.platform.as_ref(), |source, references| {
             // A file is always read: its images may have changed under the same names.
