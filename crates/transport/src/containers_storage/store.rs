@@ -62,7 +62,7 @@ impl Stores {
         for root in &options.additional_stores {
             match Store::open(root, None, None) {
                 Ok(store) => stores.push(store),
-                Err(Error::NotAnArchive { .. }) => {}
+                Err(Error::NotAnArchive { .. } | Error::EmptyStore { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

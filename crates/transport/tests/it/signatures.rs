@@ -155,10 +155,8 @@ fn lookasides_and_attachments_are_written_and_read() {
     let (_, manifest) = registry.manifest("team/app", &format!("sha256-{}.sig", digest.hex())).unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
     let config = Digest::parse(manifest["config"]["digest"].as_str().unwrap()).unwrap();
-    let vmroot_testkit::registry::Content::Memory(config) = registry.blob("team/app", &config).unwrap() else {
-        panic!()
-    };
-    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    let config = registry.blob("team/app", &config).unwrap().reader(0).unwrap();
+    let config: serde_json::Value = serde_json::from_reader(config).unwrap();
     assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 2, "{config}");
     // Attachments that are off are neither read nor written.
     let off = locations(&format!("file://{}", directory.path().display()), false);
