@@ -17,7 +17,7 @@ const EXIT_CODE: u8 = 2;
 const MAX_SIMILAR: usize = 3;
 
 /// Words of docker, podman, skopeo and other tools that are no commands here, and hints for them.
-const OTHER_TOOLS: [(&[&str], &str); 22] = [
+const OTHER_TOOLS: [(&[&str], &str); 21] = [
     (&["catalog"], "`vmroot repos REGISTRY` lists the repositories of a registry"),
     (&["auth"], "`vmroot login REGISTRY` stores a user and password"),
     (&["mutate", "config-change"], "`vmroot commit IMAGE --change 'ENV A=b'` changes the config of an image"),
