@@ -67,6 +67,7 @@ static PACKAGES: &[Package] = &[
     package("fuse-overlayfs", "fuse-overlayfs", &[Bench], "a rival of the mount"),
     package("fuse3", "fusermount3", &[Demo, Test, Bench], "FUSE mounts for users other than root"),
     package("g++", "c++", &[Fuzz], "libFuzzer, which is C++"),
+    package("gnupg", "gpg", &[Test], "the judge of OpenPGP signatures"),
     package("groff-base", "groff", &[Test], "the reader of man pages"),
     package("libarchive-tools", "bsdtar", &[Test], "an independent reader of tars"),
     package("libcap-ng-dev", "/usr/include/cap-ng.h", &[Bench], "building virtiofsd, a rival"),
@@ -74,7 +75,7 @@ static PACKAGES: &[Package] = &[
     package(
         "mmdebstrap",
         "mmdebstrap",
-        &[Bench, Testdata, Fresh, Dist],
+        &[Test, Bench, Testdata, Fresh, Dist],
         "Debian trees and programs of any architecture",
     ),
     package("mount", "mount", &[Test, Bench, Fresh], "kernel overlayfs, the judge of merges"),
