@@ -64,6 +64,7 @@ static PACKAGES: &[Package] = &[
     package("e2fsprogs", "e2fsck", &[Test, Bench], "the judge of ext4 images, and a rival"),
     package("erofs-utils", "fsck.erofs", &[Test, Bench], "the judge of EROFS images, and a rival"),
     package("faketime", "faketime", &[Test], "another day"),
+    package("fish", "fish", &[Test], "a shell that reads completion scripts"),
     package("fuse-overlayfs", "fuse-overlayfs", &[Bench], "a rival of the mount"),
     package("fuse3", "fusermount3", &[Demo, Test, Bench], "FUSE mounts for users other than root"),
     package("g++", "c++", &[Fuzz], "libFuzzer, which is C++"),
@@ -92,6 +93,7 @@ static PACKAGES: &[Package] = &[
     package("util-linux", "setpriv", &[Test], "running the program as another user"),
     package("xfsprogs", "mkfs.xfs", &[Test], "a file system that shares blocks"),
     package("xz-utils", "xz", &[Test], "archives inside xz"),
+    package("zsh", "zsh", &[Test], "a shell that reads completion scripts"),
     package("zstd", "zstd", &[Test], "archives inside zstd"),
 ];
 

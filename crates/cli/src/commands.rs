@@ -148,7 +148,9 @@ fn creates_cache(context: &Context, command: &Command) -> bool {
         | Command::Delete(_) => false,
         command => {
             let may_pull = |name: &String| !name.starts_with("prebaked:") && context.may_ask_registry(name);
-            image_names(command).iter().any(may_pull)
+            let names = image_names(command);
+            // A damaged layer of a shared cache is built again in this one.
+            names.iter().any(may_pull) || !names.is_empty() && !context.shared_caches().is_empty()
         }
     }
 }

@@ -6,7 +6,7 @@ use vmroot::{ImageName, Reference, SignatureForms};
 
 use crate::args::{AttestArguments, SignArguments, SignatureForm, VerifySignatureArguments};
 use crate::context::Context;
-use crate::exit::UsageError;
+use crate::exit::{Advised, UsageError};
 use crate::{environment, keys, output};
 
 /// The short names of predicate types, as cosign has them.
@@ -84,6 +84,11 @@ pub(crate) fn attestations(context: &Context, image: &str, arguments: &VerifySig
     let reference = reference(image)?;
     let keys = keys::public_keys(&arguments.key)?;
     let found = context.client()?.attestations(&reference, &keys)?;
+    // A script must not take an image without attestations for one that has them.
+    if found.is_empty() {
+        let hint = format!("`vmroot referrers {image}` lists the documents of the image, verified or not");
+        return Err(Advised::not_found(format!("{image}: no attestation that the keys verify"), hint).into());
+    }
     if context.json() {
         let entry = |it: &vmroot::Attestation| {
             json!({

@@ -37,9 +37,10 @@ const NOT_RUN: [(&str, &str); 8] = [
     ("zcat layer.tar.gz | vmroot layer index -", "writes the same files as the example before it"),
 ];
 
-/// Makes a pair of keys with the password of the environment, and a bill of materials.
+/// Makes a pair of keys with the password of the environment, and a bill of materials. Another example deletes the image.
 const KEYS: &str = "echo secret >password; vmroot generate-sigstore-key --output-prefix cosign --passphrase-file password; \
-     mv cosign.private cosign.key; echo '{}' >app.spdx.json";
+     mv cosign.private cosign.key; echo '{}' >app.spdx.json; \
+     vmroot copy oci:build/layout:app docker://registry.example/app:1";
 
 /// What must be there before a command, by its beginning.
 const BEFORE: [(&str, &str); 22] = [

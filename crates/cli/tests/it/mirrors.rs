@@ -254,9 +254,8 @@ fn login_checks_and_stores_credentials() {
     assert!(wrong.stderr.contains(&format!("cannot log in to {host}")), "{wrong}");
     assert!(!wrong.stderr.contains("vmroot login"), "the hint is not the command that failed: {wrong}");
     assert!(configured.ok(&["logout", &host, &authfile]).contains(&host));
-    let get_login = ["login", "--get-login", &host, &authfile];
-    for (code, arguments) in [(3, &["logout", &host, &authfile][..]), (1, &get_login)] {
-        let message = configured.fails(code, arguments);
+    for arguments in [&["logout", &host, &authfile][..], &["login", "--get-login", &host, &authfile]] {
+        let message = configured.fails(3, arguments);
         assert!(message.contains("not logged into"), "{message}");
     }
     configured.ok(&["login", "-u=ann", "-p=primary", &host, &authfile]);
@@ -265,7 +264,7 @@ fn login_checks_and_stores_credentials() {
     assert_eq!(removed, json!({ "registry": host }));
     configured.ok(&["login", "-u=ann", "-p=primary", &host, &authfile]);
     configured.ok(&["logout", "--all", &authfile]);
-    configured.fails(1, &["login", "--get-login", &host, &authfile]);
+    configured.fails(3, &["login", "--get-login", &host, &authfile]);
     for arguments in [
         &["login"][..],
         &["login", &host, &authfile],
