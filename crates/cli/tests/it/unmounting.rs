@@ -74,7 +74,7 @@ fn mounts_of_other_programs_stay() {
     // A mount of vmroot is covered by another mount on the same directory. A mount below it stays.
     mount("none", place, "tmpfs", none, None).unwrap();
     let message = test.program.fails(1, ["umount".as_ref(), place.as_os_str()]);
-    assert!(message.contains(&format!("tmpfs, none, over vmroot's mount of {}", test.image)), "{message}");
+    assert!(message.contains(&format!("of type tmpfs (none), over vmroot's mount of {}", test.image)), "{message}");
     unmount(place, UnmountFlags::empty()).unwrap();
     test.umount();
     mount("none", place, "tmpfs", none, None).unwrap();
