@@ -39,7 +39,8 @@ pub(crate) fn passphrase_of(option: &str, path: Option<&Path>) -> anyhow::Result
 /// Returns a new passphrase, which is asked for twice.
 pub(crate) fn new_passphrase(cancel: &Cancel) -> anyhow::Result<Vec<u8>> {
     if !io::stdin().is_terminal() {
-        return Err(UsageError("--passphrase-file is needed: standard input is no terminal".to_owned()).into());
+        let message = "--passphrase-file or COSIGN_PASSWORD is needed: standard input is no terminal";
+        return Err(UsageError(message.to_owned()).into());
     }
     let first = prompt::ask_hidden("Passphrase for the new key: ", cancel)?.unwrap_or_default();
     let second = prompt::ask_hidden("The same passphrase again: ", cancel)?.unwrap_or_default();

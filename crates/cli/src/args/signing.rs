@@ -122,7 +122,7 @@ pub(crate) struct GenerateKeyArguments {
     /// Write the keys to PREFIX.private and PREFIX.pub
     #[arg(long, value_name = "PREFIX")]
     pub(crate) output_prefix: PathBuf,
-    /// Read the passphrase from the first line of this file; otherwise it is asked for
+    /// Read the passphrase from the first line of this file; otherwise COSIGN_PASSWORD has it, or it is asked for
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
 }

@@ -17,7 +17,7 @@ use vmroot::{Digest, Reference};
 use crate::args::{GenerateKeyArguments, StandaloneSignArguments, StandaloneVerifyArguments};
 use crate::context::Context;
 use crate::exit::UsageError;
-use crate::{keys, output};
+use crate::{environment, keys, output};
 
 /// Signs a manifest in a file, and writes the OpenPGP message.
 pub(crate) fn sign(context: &Context, arguments: &StandaloneSignArguments) -> anyhow::Result<()> {
@@ -71,7 +71,8 @@ pub(crate) fn generate_key(context: &Context, arguments: &GenerateKeyArguments) 
             return Err(UsageError(format!("{} exists; choose another prefix", path.display())).into());
         }
     }
-    let passphrase = match keys::passphrase_of("--passphrase-file", arguments.passphrase_file.as_deref())? {
+    let of_file = keys::passphrase_of("--passphrase-file", arguments.passphrase_file.as_deref())?;
+    let passphrase = match of_file.or_else(environment::cosign_password) {
         Some(passphrase) => passphrase,
         None => keys::new_passphrase(&context.cancel())?,
     };
