@@ -133,14 +133,14 @@ fn creates_cache(context: &Context, command: &Command) -> bool {
         | Command::Commit { .. }
         | Command::Copy { .. }
         | Command::Sync { .. } => true,
-        // These give images of shared caches a name or a lease in this one.
-        Command::Tag(_) | Command::Lease(LeaseCommand::Create { .. }) => !context.shared_caches().is_empty(),
+        // These give images of shared caches a name or a lease in this one, or say that the image is in another one.
+        Command::Tag(_) | Command::Lease(LeaseCommand::Create { .. }) | Command::Rm { .. } | Command::Untag { .. } => {
+            !context.shared_caches().is_empty()
+        }
         // An archive is loaded first.
         Command::Config { image, .. } => ImageName::is_archive(image) && context.may_ask_registry(image),
         Command::Inspect { .. }
         | Command::Save { .. }
-        | Command::Rm { .. }
-        | Command::Untag { .. }
         | Command::Df { .. }
         | Command::Tags(_)
         | Command::Digest(_)

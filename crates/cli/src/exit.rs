@@ -43,6 +43,11 @@ impl Advised {
         Self { kind: ErrorKind::Usage, ..Self::new(message, hint) }
     }
 
+    /// Returns the error for an image whose signatures are not accepted.
+    pub(crate) fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Policy, ..Self::new(message, hint) }
+    }
+
     /// Returns the error for something that does not exist.
     pub(crate) fn not_found(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { kind: ErrorKind::NotFound, ..Self::new(message, hint) }

@@ -42,7 +42,12 @@ pub(crate) fn verify(context: &Context, image: &str, arguments: &VerifySignature
     let reference = reference(image)?;
     let keys = keys::public_keys(&arguments.key)?;
     let verdict = context.client()?.verify_signature(&reference, &keys)?;
-    let verdict = verdict.into_result().map_err(vmroot::transport::Error::from).map_err(vmroot::Error::from)?;
+    if let Some(refusal) = &verdict.refusal {
+        let hint = format!(
+            "`vmroot referrers {image}` lists the bundles; attachments are looked for if registries.d turns them on"
+        );
+        return Err(Advised::refused(format!("{image} ({}): {refusal}", verdict.digest), hint).into());
+    }
     let verified: Vec<Value> = verdict
         .accepted_signatures()
         .map(|it| {
