@@ -73,6 +73,7 @@ static PACKAGES: &[Package] = &[
     package("libarchive-tools", "bsdtar", &[Test], "an independent reader of tars"),
     package("libcap-ng-dev", "/usr/include/cap-ng.h", &[Bench], "building virtiofsd, a rival"),
     package("libseccomp-dev", "/usr/include/seccomp.h", &[Bench], "building virtiofsd, a rival"),
+    package("man-db", "man", &[Test], "the reader of man pages as a user starts it"),
     package(
         "mmdebstrap",
         "mmdebstrap",
