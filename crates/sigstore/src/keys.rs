@@ -160,7 +160,7 @@ impl PublicKey {
 
     /// Returns whether `signature` is one of `message` by the rule of containers/image.
     ///
-    /// ECDSA and RSA (PKCS #1 v1.5) use SHA-256 whatever the size of the key, and Ed25519 is pure (RFC 8032). A
+    /// ECDSA and RSA (PKCS #1 v1.5) use SHA-256 for keys of every size, and Ed25519 is pure (RFC 8032). A
     /// signature of ECDSA is DER.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &*self.inner {

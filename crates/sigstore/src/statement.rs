@@ -32,7 +32,7 @@ pub struct Statement {
     pub subjects: Vec<Subject>,
     /// The type of the predicate, a URI.
     pub predicate_type: String,
-    /// The predicate, whatever JSON it is.
+    /// The predicate, which can be any JSON value.
     pub predicate: Value,
 }
 

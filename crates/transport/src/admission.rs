@@ -73,7 +73,7 @@ impl Admission {
         !self.require_signed && self.policy.accepts_everything()
     }
 
-    /// Returns whether the policy accepts each image with this name, whatever its manifest and its signatures are. Nothing
+    /// Returns whether the policy accepts each image with this name, with any manifest and any signatures. Nothing
     /// needs to be read for it then.
     pub fn accepts_unseen(&self, identity: &ImageIdentity) -> bool {
         let applicable = self.policy.requirements(identity);

@@ -142,7 +142,7 @@ impl Policy {
         Self { overlay: Some(Box::new(overlay)), ..self }
     }
 
-    /// Returns whether the policy accepts every image, whatever its name is.
+    /// Returns whether the policy accepts every image, with any name.
     pub fn accepts_everything(&self) -> bool {
         let is_open = |requirements: &Vec<Requirement>| {
             requirements.iter().all(|requirement| *requirement == Requirement::InsecureAcceptAnything)

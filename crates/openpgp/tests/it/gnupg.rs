@@ -30,7 +30,7 @@ impl Gnupg {
         command
     }
 
-    /// Runs gpg and returns its output, whatever its exit status is.
+    /// Runs gpg and returns its output, also if it fails.
     pub(crate) fn try_run(&self, arguments: &[&str], input: &[u8]) -> Output {
         run(self.command().args(arguments), input)
     }

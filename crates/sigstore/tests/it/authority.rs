@@ -73,7 +73,7 @@ impl Authorities {
     }
 }
 
-/// A log that promises to include whatever it is given.
+/// A log that promises to include every entry.
 pub(crate) struct Rekor {
     pub(crate) key: PrivateKey,
 }

@@ -73,28 +73,8 @@ impl<'a> Examiner<'a> {
         &mut self,
         check: impl Fn(&Signature, &Target<'_>) -> Result<Accepted, String>,
     ) -> Option<Accepted> {
-        for target in self.targets.iter() {
-            let list = match self.source.signatures(&target.digest) {
-                Ok(list) => list,
-                Err(error) => {
-                    self.failures.push(SourceFailure { of: target.digest, error });
-                    continue;
-                }
-            };
-            for (number, signature) in list.iter().enumerate() {
-                let result = match number {
-                    SIGNATURES_LIMIT => Err(format!("it and those after it are beyond the limit of {number}")),
-                    _ => check(signature, &target),
-                };
-                if let Some(accepted) = self.note(&target, kind(signature), number, result) {
-                    return Some(accepted);
-                }
-                if number == SIGNATURES_LIMIT {
-                    break;
-                }
-            }
-        }
-        None
+        let source = self.source;
+        self.first(SIGNATURES_LIMIT, |of| source.signatures(of), kind, check)
     }
 
     /// Returns the first bundle that `check` accepts.
@@ -102,23 +82,36 @@ impl<'a> Examiner<'a> {
         &mut self,
         check: impl Fn(&StoredBundle, &Target<'_>) -> Result<Accepted, String>,
     ) -> Option<Accepted> {
+        let source = self.source;
+        self.first(BUNDLES_LIMIT, |of| source.bundles(of), |_| SignatureKind::Bundle, check)
+    }
+
+    /// Returns the first of the signatures that `read` returns for the targets and that `check` accepts. At most `limit`
+    /// of each target are checked.
+    fn first<T>(
+        &mut self,
+        limit: usize,
+        read: impl Fn(&Digest) -> Result<Rc<Vec<T>>, SourceError>,
+        kind: impl Fn(&T) -> SignatureKind,
+        check: impl Fn(&T, &Target<'_>) -> Result<Accepted, String>,
+    ) -> Option<Accepted> {
         for target in self.targets.iter() {
-            let list = match self.source.bundles(&target.digest) {
+            let list = match read(&target.digest) {
                 Ok(list) => list,
                 Err(error) => {
                     self.failures.push(SourceFailure { of: target.digest, error });
                     continue;
                 }
             };
-            for (number, bundle) in list.iter().enumerate() {
-                let result = match number {
-                    BUNDLES_LIMIT => Err(format!("it and those after it are beyond the limit of {number}")),
-                    _ => check(bundle, &target),
+            for (number, signature) in list.iter().enumerate() {
+                let result = match number == limit {
+                    true => Err(format!("it and those after it are beyond the limit of {limit}")),
+                    false => check(signature, &target),
                 };
-                if let Some(accepted) = self.note(&target, SignatureKind::Bundle, number, result) {
+                if let Some(accepted) = self.note(&target, kind(signature), number, result) {
                     return Some(accepted);
                 }
-                if number == BUNDLES_LIMIT {
+                if number == limit {
                     break;
                 }
             }

@@ -95,7 +95,7 @@ fn losses_are_notes_and_in_the_report() {
     let loss = "zstd layers become gzip layers";
     assert!(output.stderr.contains(loss), "{}", output.stderr);
     assert!(report["notes"].to_string().contains(loss), "{report}");
-    // Files whose names are not those of signatures are left out. Signatures are carried, whatever they contain.
+    // Files whose names are not those of signatures are left out. Signatures are carried without a look at their contents.
     for name in ["signature-1", "signature-2", "not-a-signature-1", "signature-x"] {
         program.file(&format!("signed/{name}"), "x");
     }
