@@ -16,9 +16,11 @@ use vmroot_testkit::registry::Registry;
 use crate::{process, testdata, workspace};
 
 /// The features, and the examples that use them. The empty one stands for no feature.
-const FEATURES: [(&str, &str); 8] = [
+const FEATURES: [(&str, &str); 10] = [
     ("", "export"),
-    ("registry", "registry"),
+    ("registry", "pull"),
+    ("trust", "trust"),
+    ("encryption", "encryption"),
     ("fuse", "fuse"),
     ("virtiofs", "virtiofs"),
     ("kernel-mount", "kernel_mount"),
@@ -40,7 +42,7 @@ pub fn run() -> Result<()> {
         match example {
             // Its program needs a kernel and a VMM.
             "boot" => process::run(build.args(["build", "--quiet"]))?,
-            "registry" => process::run(build.args(["run", "--quiet", &image]))?,
+            "pull" => process::run(build.args(["run", "--quiet", &image]))?,
             "fuse" if !Path::new("/dev/fuse").exists() => process::run(build.args(["build", "--quiet"]))?,
             "kernel_mount" if !may_mount() => process::run(build.args(["build", "--quiet"]))?,
             _ => process::run(build.args(["run", "--quiet"]))?,

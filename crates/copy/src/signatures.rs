@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vmroot_model::{Digest, Index, Reference};
 use vmroot_transport::{JudgedImage, ManifestPlace};
-use vmroot_trust::Signature;
+use vmroot_signatures::Signature;
 
 use crate::copier::{Copied, Job};
 use crate::{Error, Result};

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use vmroot_model::{Digest, Document};
+use vmroot_signatures::{Coverage, ImageIdentity, Signature, StoredBundle, Verdict};
 use vmroot_transport::{Admission, Admitted, ImageSource, JudgedImage, SeenSignatures};
-use vmroot_trust::{Coverage, ImageIdentity, Signature, StoredBundle, Verdict};
 
 use crate::{ChosenImage, Error, Progress, Record, Result, Store, StoredSource};
 

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use vmroot_cache::{BlobSlot, Hold, LockName, PUBLISHED_MODE};
 use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, Document, ImageConfig, MediaType, Platform, Reference};
 use vmroot_output::TemporaryFile;
+use vmroot_signatures::Signature;
 use vmroot_transport::{
     Accepts, Admitted, BlobBody, Error, ImageDestination, ImageSource, LayerForm, ManifestPlace, NewBlob, RawManifest,
     Result, Reuse, SeenSignatures,
 };
-use vmroot_trust::Signature;
 
 use crate::store::until_cancelled;
 use crate::{Fallback, Progress, PullPolicy, PullRequest, Store};

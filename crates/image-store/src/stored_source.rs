@@ -5,8 +5,8 @@ use std::io::{Read, Seek, SeekFrom};
 
 use serde::Serialize;
 use vmroot_model::{Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType};
+use vmroot_signatures::{ImageIdentity, Signature, StoredBundle};
 use vmroot_transport::{BlobBody, Error, ImageName, ImageSource, RawManifest, Result, identity_of_origin};
-use vmroot_trust::{ImageIdentity, Signature, StoredBundle};
 
 use crate::in_use::Pin;
 use crate::save::lists::indexes_above;

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use vmroot_model::Digest;
-use vmroot_trust::{
-    EvaluationOptions, ImageIdentity, ImageToJudge, Policy, Refused, Requirement, Signature, SignatureSource,
-    SourceError, StoredBundle, Verdict, evaluate,
+use vmroot_signatures::{
+    EvaluationOptions, ImageIdentity, ImageToJudge, Judge, Refused, Signature, SignatureSource, SourceError,
+    StoredBundle, Verdict,
 };
 
 use crate::{Error, ImageSource, Result};
@@ -15,8 +15,8 @@ use crate::{Error, ImageSource, Result};
 /// A policy that images must meet before they are stored under a name, copied or used.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    /// The policy.
-    pub policy: Arc<Policy>,
+    /// The policy, or another judge.
+    pub policy: Arc<dyn Judge>,
     /// Whether an image is refused if no requirement verifies a signature of it.
     pub require_signed: bool,
 }
@@ -76,15 +76,14 @@ impl Admission {
     /// Returns whether the policy accepts each image with this name, with any manifest and any signatures. Nothing
     /// needs to be read for it then.
     pub fn accepts_unseen(&self, identity: &ImageIdentity) -> bool {
-        let applicable = self.policy.requirements(identity);
-        !self.require_signed && applicable.requirements.iter().all(|it| *it == Requirement::InsecureAcceptAnything)
+        !self.require_signed && self.policy.requirements(identity).accepts_anything()
     }
 
     /// Judges an image of a source, under the source's own name.
     ///
     /// # Errors
     /// - [`Error::RefusedByPolicy`]: the policy does not accept the image.
-    /// - [`Error::Trust`], or another error: a policy has no name for the image.
+    /// - [`Error::Name`], or another error: a policy has no name for the image.
     pub fn check(&self, source: &dyn ImageSource, image: &JudgedImage<'_>) -> Result<Admitted> {
         self.check_as(&source.identity()?, source, image)
     }
@@ -117,7 +116,7 @@ impl Admission {
         let &JudgedImage { manifest, digest, indexes } = image;
         let judged = ImageToJudge { identity, manifest, digest, indexes };
         let options = EvaluationOptions { now: SystemTime::now(), require_signed: self.require_signed };
-        let verdict = evaluate(&self.policy, &judged, &recorder, &options);
+        let verdict = self.policy.judge(&judged, &recorder, &options);
         (verdict, recorder.seen.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }

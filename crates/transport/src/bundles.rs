@@ -2,7 +2,7 @@
 
 use vmroot_errors::ErrorKind;
 use vmroot_model::{Descriptor, Digest, Document, Manifest};
-use vmroot_trust::{BUNDLES_LIMIT, StoredBundle};
+use vmroot_signatures::{BUNDLES_LIMIT, StoredBundle};
 
 use crate::source::ImageSource;
 use crate::{Error, Result};

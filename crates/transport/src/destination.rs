@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Read};
 
 use vmroot_model::{Algorithm, Descriptor, Digest, Hasher, MediaType, Reference};
-use vmroot_trust::Signature;
+use vmroot_signatures::Signature;
 
 use crate::{Admitted, Error, Result};
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use vmroot_compress::Compression;
 use vmroot_model::{Algorithm, AnyDocument, Descriptor, Digest, MANIFEST_LIMIT, is_manifest_of};
-use vmroot_trust::{ImageIdentity, PathTransport, Signature};
+use vmroot_signatures::{ImageIdentity, PathTransport, Signature};
 
 pub(crate) use self::destination::DirDestination;
 use self::version::VersionFile;

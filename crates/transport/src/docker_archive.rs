@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use vmroot_compress::{Compression, Limits};
 use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, ImageConfig, MediaType};
-use vmroot_trust::ImageIdentity;
+use vmroot_signatures::ImageIdentity;
 
 pub(crate) use self::destination::DockerArchiveDestination;
 pub use self::legacy::{LegacyLayer, VERSION as LEGACY_VERSION, describe as describe_legacy_layers};

@@ -46,10 +46,10 @@ pub enum Error {
     },
     /// An image is not accepted by the policy on signatures.
     #[error(transparent)]
-    RefusedByPolicy(vmroot_trust::Refused),
+    RefusedByPolicy(vmroot_signatures::Refused),
     /// An image has no name in policies.
     #[error(transparent)]
-    Trust(#[from] vmroot_trust::Error),
+    Name(#[from] vmroot_signatures::Error),
     /// An image has more signatures than are examined.
     #[error("{place} has more than {limit} signatures")]
     TooManySignatures {
@@ -443,7 +443,7 @@ impl Error {
             Self::Other { kind, .. } => *kind,
             Self::BlobTooLarge { .. } | Self::TooManySignatures { .. } => ErrorKind::Limit,
             Self::RefusedByPolicy(_) => ErrorKind::Policy,
-            Self::Trust(error) => error.kind(),
+            Self::Name(error) => error.kind(),
             Self::WrongBlob { .. }
             | Self::DigestMismatch { .. }
             | Self::Member { .. }

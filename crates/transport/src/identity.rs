@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use vmroot_model::Reference;
-use vmroot_trust::{ImageIdentity, PathTransport, StorageImage};
+use vmroot_signatures::{ImageIdentity, PathTransport, StorageImage};
 
 use crate::name::{DaemonName, StorageName};
 use crate::{Error, Format, ImageName, ImageSelector, Result};
@@ -15,7 +15,7 @@ impl ImageName {
     ///
     /// # Errors
     /// - [`Error::Io`]: the path cannot be resolved.
-    /// - [`Error::Trust`]: a policy cannot have the name.
+    /// - [`Error::Name`]: a policy cannot have the name.
     /// - [`Error::InvalidName`]: the image has no name of its own: it is one of the cache or of containers-storage, or has
     ///   neither a tag nor a digest.
     pub fn policy_identity(&self) -> Result<ImageIdentity> {

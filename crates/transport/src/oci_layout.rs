@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 use vmroot_compress::Compression;
 use vmroot_model::{Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType};
-use vmroot_trust::{ImageIdentity, PathTransport, Signature, StoredBundle};
+use vmroot_signatures::{ImageIdentity, PathTransport, Signature, StoredBundle};
 
 pub(crate) use self::delete::delete;
 pub(crate) use self::destination::{OciLayoutDestination, accepts, can_hold, check_media_type, layer_form};

@@ -15,7 +15,7 @@ use vmroot_compress::Compression;
 use vmroot_errors::{ErrorKind, with_causes};
 use vmroot_model::{Descriptor, Digest, LayerCompression, Reference};
 use vmroot_registry::{Client, RequestEvent, SignaturePlaces};
-use vmroot_trust::{ImageIdentity, Signature};
+use vmroot_signatures::{ImageIdentity, Signature};
 
 use crate::{BlobBody, Error, ImageSource, RawManifest, Result, identity};
 use fallback::FallbackReader;

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use vmroot_output::write_atomically;
-use vmroot_trust::{SIGNATURE_LIMIT, SIGNATURES_LIMIT, Signature};
+use vmroot_signatures::{SIGNATURE_LIMIT, SIGNATURES_LIMIT, Signature};
 
 use crate::blob_file::READABLE;
 use crate::regular::open_regular;

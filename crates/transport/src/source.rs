@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 
 use vmroot_compress::Compression;
 use vmroot_model::{Descriptor, Digest, Reference};
-use vmroot_trust::{ImageIdentity, Signature, StoredBundle};
+use vmroot_signatures::{ImageIdentity, Signature, StoredBundle};
 
 use crate::{Error, ImageName, Result, bundles};
 

@@ -42,18 +42,6 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
-    /// A name of an image has neither a tag nor a digest, which a lookup in a policy needs.
-    #[error("{reference} has neither a tag nor a digest")]
-    NameOnly {
-        /// The name.
-        reference: String,
-    },
-    /// A path is not one that a policy can name.
-    #[error("{}: a policy needs an absolute path without symbolic links, other than /", path.display())]
-    PolicyPath {
-        /// The path.
-        path: PathBuf,
-    },
 }
 
 impl Error {
@@ -62,7 +50,6 @@ impl Error {
         match self {
             Self::Io { source, .. } => ErrorKind::of_named_file(source),
             Self::Payload { .. } => ErrorKind::Integrity,
-            Self::NameOnly { .. } | Self::PolicyPath { .. } => ErrorKind::Usage,
             Self::PolicyTooLarge { .. } => ErrorKind::Limit,
             Self::Policy { .. } => ErrorKind::Other,
         }

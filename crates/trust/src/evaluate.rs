@@ -9,34 +9,14 @@ mod targets;
 
 use std::time::SystemTime;
 
-use vmroot_model::Digest;
+use vmroot_signatures::{
+    Applicable, EvaluationOptions, ImageIdentity, ImageToJudge, Judgement, Outcome, Refusal, Requirement,
+    SignatureSource, Verdict,
+};
 
-use crate::{Applicable, ImageIdentity, Judgement, Outcome, Policy, Refusal, Requirement, SignatureSource, Verdict};
+use crate::Policy;
 use examiner::{Cached, Examiner};
 use targets::Targets;
-
-/// An image that a policy is asked about.
-#[derive(Debug, Clone, Copy)]
-pub struct ImageToJudge<'a> {
-    /// The names of the image in a policy.
-    pub identity: &'a ImageIdentity,
-    /// The bytes of the manifest. It is that of an instance, or a list that is judged itself.
-    pub manifest: &'a [u8],
-    /// The digest of the manifest, with which its signatures are stored.
-    pub digest: Digest,
-    /// The indexes through which the manifest was found, the nearest first. A signature of one of them covers the
-    /// image, because its bytes name the next digest.
-    pub indexes: &'a [(Digest, Vec<u8>)],
-}
-
-/// Settings of an evaluation.
-#[derive(Debug, Clone, Copy)]
-pub struct EvaluationOptions {
-    /// The time for which keys, certificates and signatures must be valid.
-    pub now: SystemTime,
-    /// Refuse an image if no requirement verifies a signature.
-    pub require_signed: bool,
-}
 
 /// Judges an image by a policy: all requirements of the section that applies must be met.
 ///

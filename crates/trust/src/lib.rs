@@ -5,28 +5,23 @@
 //! that was verified. The policy has the format of containers/image, `policy.json`, with one more type of requirement
 //! ([`Requirement::BundleSigned`]) for the bundles of cosign 3.
 //!
+//! The data that other crates share with a judge of images is in `vmroot-signatures`, and is available here, too.
+//!
 //! The crate uses no network and no clock. It reads only the files that a policy names.
 
 mod error;
 mod evaluate;
-mod identity;
 mod payload;
 mod policy;
-mod requirement;
-mod signature;
-mod signed_identity;
-mod source;
-mod verdict;
 
 pub use error::{Error, Result};
-pub use evaluate::{EvaluationOptions, ImageToJudge, evaluate};
-pub use identity::{ImageIdentity, PathTransport, StorageImage};
+pub use evaluate::evaluate;
 pub use payload::{PAYLOAD_LIMIT, Payload, PayloadKind};
-pub use policy::{Applicable, POLICY_LIMIT, Policy, Section};
-pub use requirement::{AttachmentSigners, BundleSigners, DataSource, KeyType, Requirement};
-pub use signature::{SIGNATURE_LIMIT, SIGSTORE_SIGNATURE_TYPE, Signature, StoredBundle};
-pub use signed_identity::SignedIdentity;
-pub use source::{BUNDLES_LIMIT, NoSignatures, SIGNATURES_LIMIT, SignatureSource, SourceError};
-pub use verdict::{
-    Accepted, Coverage, Examined, Judgement, Outcome, Refusal, Refused, SignatureKind, SourceFailure, Verdict,
+pub use policy::{POLICY_LIMIT, Policy};
+#[doc(no_inline)]
+pub use vmroot_signatures::{
+    Accepted, Applicable, AttachmentSigners, BUNDLES_LIMIT, BundleSigners, Coverage, DataSource, EvaluationOptions,
+    Examined, ImageIdentity, ImageToJudge, Judge, Judgement, KeyType, NoSignatures, Outcome, PathTransport, Refusal,
+    Refused, Requirement, SIGNATURE_LIMIT, SIGNATURES_LIMIT, SIGSTORE_SIGNATURE_TYPE, Section, Signature,
+    SignatureKind, SignatureSource, SignedIdentity, SourceError, SourceFailure, StorageImage, StoredBundle, Verdict,
 };

@@ -3,11 +3,14 @@
 mod parse;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, ImageIdentity, Requirement, Result};
+use vmroot_signatures::{
+    Applicable, EvaluationOptions, ImageIdentity, ImageToJudge, Judge, Requirement, SignatureSource, Verdict,
+};
+
+use crate::{Error, Result, evaluate};
 
 /// The largest policy in bytes.
 pub const POLICY_LIMIT: usize = 4 << 20;
@@ -21,54 +24,6 @@ pub struct Policy {
     path: Option<PathBuf>,
     /// A policy that is asked first.
     overlay: Option<Box<Self>>,
-}
-
-/// The section of a policy that applies to an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Section {
-    /// `default`.
-    Default,
-    /// A scope of a transport.
-    Scope {
-        /// The transport.
-        transport: String,
-        /// The scope; empty for the default of the transport.
-        scope: String,
-    },
-}
-
-impl fmt::Display for Section {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::Scope { transport, scope } => write!(f, "transports.{transport}[{scope:?}]"),
-        }
-    }
-}
-
-/// The requirements that apply to an image, with their place.
-#[derive(Debug, Clone, Copy)]
-pub struct Applicable<'a> {
-    policy: &'a Policy,
-    transport: Option<&'a str>,
-    scope: &'a str,
-    /// The requirements, at least one. An image must meet all of them.
-    pub requirements: &'a [Requirement],
-}
-
-impl Applicable<'_> {
-    /// Returns the section of the policy.
-    pub fn section(&self) -> Section {
-        match self.transport {
-            None => Section::Default,
-            Some(transport) => Section::Scope { transport: transport.to_owned(), scope: self.scope.to_owned() },
-        }
-    }
-
-    /// Returns the file with the section, if it is in a file.
-    pub fn file(&self) -> Option<&Path> {
-        self.policy.path.as_deref()
-    }
 }
 
 impl Policy {
@@ -165,9 +120,8 @@ impl Policy {
     pub fn requirements(&self, image: &ImageIdentity) -> Applicable<'_> {
         let overlay = self.overlay.as_deref().and_then(|overlay| overlay.find_section(image));
         overlay.or_else(|| self.find_section(image)).unwrap_or(Applicable {
-            policy: self,
-            transport: None,
-            scope: "",
+            scope: None,
+            file: self.path(),
             // An overlay that is used alone accepts nothing that it does not name.
             requirements: &[Requirement::Reject],
         })
@@ -177,17 +131,31 @@ impl Policy {
         let in_transport = self.transports.get_key_value(image.transport()).and_then(|(transport, scopes)| {
             let names = std::iter::once(image.identity()).chain(image.namespaces().iter().map(String::as_str));
             let (scope, requirements) = names.chain([""]).find_map(|name| scopes.get_key_value(name))?;
-            Some(Applicable { policy: self, transport: Some(transport), scope, requirements })
+            Some(Applicable { scope: Some((transport, scope)), file: self.path(), requirements })
         });
         let default = || {
             let requirements = self.default.as_deref()?;
-            Some(Applicable { policy: self, transport: None, scope: "", requirements })
+            Some(Applicable { scope: None, file: self.path(), requirements })
         };
         in_transport.or_else(default)
     }
 
     fn named(self, path: &Path) -> Self {
         Self { path: Some(path.to_owned()), ..self }
+    }
+}
+
+impl Judge for Policy {
+    fn requirements(&self, image: &ImageIdentity) -> Applicable<'_> {
+        self.requirements(image)
+    }
+
+    fn accepts_everything(&self) -> bool {
+        self.accepts_everything()
+    }
+
+    fn judge(&self, image: &ImageToJudge<'_>, source: &dyn SignatureSource, options: &EvaluationOptions) -> Verdict {
+        evaluate(self, image, source, options)
     }
 }
 

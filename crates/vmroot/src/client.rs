@@ -15,7 +15,7 @@ mod pull;
 #[cfg(feature = "registry")]
 mod registry;
 mod repair;
-#[cfg(feature = "registry")]
+#[cfg(all(feature = "registry", feature = "trust"))]
 mod sign;
 mod store;
 #[cfg(feature = "registry")]
@@ -41,7 +41,7 @@ pub use self::pull::PullOptions;
 #[cfg(feature = "registry")]
 pub use self::registry::{ImageInstance, is_tag_list_refused};
 pub use self::repair::RepairOptions;
-#[cfg(feature = "registry")]
+#[cfg(all(feature = "registry", feature = "trust"))]
 pub use self::sign::{Attestation, SignatureForms};
 #[cfg(feature = "registry")]
 pub use self::sync::{SyncDestination, SyncItem, SyncOptions, SyncSource, SyncTargets};
@@ -73,7 +73,8 @@ pub struct ClientOptions {
     /// manifest names. [`Record::platform`](crate::Record::platform) is the platform of the result.
     pub fallback: Fallback,
     /// The policy on signatures that each image must meet, when it is pulled, loaded, copied, or used from the cache. By
-    /// default there is none, and no signature is read.
+    /// default there is none, and no signature is read. The feature `trust` has the policies of containers/image, and the
+    /// crate `signatures` the trait of other judges.
     pub policy: Option<Admission>,
     /// Options of `docker-daemon:`, `containers-storage:` and `oci:`.
     pub transports: TransportOptions,

@@ -40,10 +40,13 @@ enum Inner {
     Copy(vmroot_copy::Error),
     #[error(transparent)]
     Encryption(vmroot_encryption::Error),
+    #[cfg(feature = "trust")]
     #[error(transparent)]
     Trust(vmroot_trust::Error),
+    #[cfg(feature = "trust")]
     #[error(transparent)]
     Sigstore(vmroot_sigstore::Error),
+    #[cfg(feature = "trust")]
     #[error(transparent)]
     OpenPgp(vmroot_openpgp::Error),
     #[cfg(feature = "registry")]
@@ -118,8 +121,11 @@ from! {
     Source(vmroot_transport::Error),
     Copy(vmroot_copy::Error),
     Encryption(vmroot_encryption::Error),
+    #[cfg(feature = "trust")]
     Trust(vmroot_trust::Error),
+    #[cfg(feature = "trust")]
     Sigstore(vmroot_sigstore::Error),
+    #[cfg(feature = "trust")]
     OpenPgp(vmroot_openpgp::Error),
     #[cfg(feature = "registry")]
     Registry(vmroot_registry::Error),
@@ -161,8 +167,11 @@ impl Error {
             Inner::Source(error) => error.kind(),
             Inner::Copy(error) => error.kind(),
             Inner::Encryption(error) => error.kind(),
+            #[cfg(feature = "trust")]
             Inner::Trust(error) => error.kind(),
+            #[cfg(feature = "trust")]
             Inner::Sigstore(error) => error.kind(),
+            #[cfg(feature = "trust")]
             Inner::OpenPgp(error) => error.kind(),
             #[cfg(feature = "registry")]
             Inner::Registry(error) => error.kind(),
@@ -205,6 +214,7 @@ impl Error {
             Inner::Source(error) => error.limit(),
             Inner::Copy(error) => error.limit(),
             Inner::Encryption(error) => error.limit(),
+            #[cfg(feature = "trust")]
             Inner::Trust(error) => error.limit(),
             Inner::Index(error) => error.limit(),
             Inner::Export(error) => error.limit(),

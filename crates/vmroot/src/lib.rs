@@ -30,6 +30,8 @@
 //! | feature | adds |
 //! |---|---|
 //! | `registry` | pulls from registries |
+//! | `trust` | [`trust`]: policies on signatures; and [`signing`] |
+//! | `encryption` | decrypting and encrypting layers, which are errors without it |
 //! | `fuse` | [`fuse`] |
 //! | `virtiofs` | [`virtiofs`] |
 //! | `kernel-mount` | [`kernel_mount`] |
@@ -38,6 +40,7 @@
 //! | `boot` | [`boot`] and [`guest`]; turns on `erofs`, `ext4` and `virtiofs` |
 //!
 // The links above lead to modules, or to this table if a feature is off.
+#![cfg_attr(not(feature = "trust"), doc = "[`trust`]: #features\n[`signing`]: #features")]
 #![cfg_attr(not(feature = "fuse"), doc = "[`fuse`]: #features")]
 #![cfg_attr(not(feature = "virtiofs"), doc = "[`virtiofs`]: #features")]
 #![cfg_attr(not(feature = "kernel-mount"), doc = "[`kernel_mount`]: #features")]
@@ -55,18 +58,21 @@ mod prebaked;
 mod progress;
 mod remote;
 mod runtime;
+#[cfg(feature = "trust")]
 pub mod signing;
 mod top;
 mod validate;
 
-#[cfg(feature = "registry")]
-pub use client::{
-    Attestation, ImageInstance, RegistryConfiguration, SignatureForms, SyncDestination, SyncItem, SyncOptions,
-    SyncSource, SyncTargets, is_tag_list_refused,
-};
+#[cfg(all(feature = "registry", feature = "trust"))]
+pub use client::{Attestation, SignatureForms};
 pub use client::{
     Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PolicyReport, PullOptions, RepairOptions,
     TransportOptions, Why,
+};
+#[cfg(feature = "registry")]
+pub use client::{
+    ImageInstance, RegistryConfiguration, SyncDestination, SyncItem, SyncOptions, SyncSource, SyncTargets,
+    is_tag_list_refused,
 };
 pub use error::{Error, Result};
 pub use name::is_id;
@@ -198,6 +204,7 @@ pub use vmroot_layer_index as layer_index;
 #[doc(inline)]
 pub use vmroot_model as model;
 /// Verifies and makes OpenPGP signed messages.
+#[cfg(feature = "trust")]
 #[doc(inline)]
 pub use vmroot_openpgp as openpgp;
 /// Output files that appear only when they are complete, progress, and omissions.
@@ -207,13 +214,18 @@ pub use vmroot_output as output;
 #[cfg(feature = "registry")]
 #[doc(inline)]
 pub use vmroot_registry as registry;
+/// Signatures of images as they are stored, and the interface of the judges of images.
+#[doc(inline)]
+pub use vmroot_signatures as signatures;
 /// Verifies and makes sigstore signatures.
+#[cfg(feature = "trust")]
 #[doc(inline)]
 pub use vmroot_sigstore as sigstore;
 /// Reads images from registries, archives, layouts and directories.
 #[doc(inline)]
 pub use vmroot_transport as transport;
 /// Policies on signatures of images, and verdicts with their reasons.
+#[cfg(feature = "trust")]
 #[doc(inline)]
 pub use vmroot_trust as trust;
 /// Writes and verifies hash trees of dm-verity over disk images.
@@ -229,6 +241,13 @@ pub use vmroot_verity as verity;
 pub use vmroot_virtiofs as virtiofs;
 
 /// The blocks of the page `docs/library.md` compile.
-#[cfg(all(doctest, feature = "registry", feature = "fuse", feature = "kernel-mount", feature = "boot"))]
+#[cfg(all(
+    doctest,
+    feature = "registry",
+    feature = "trust",
+    feature = "fuse",
+    feature = "kernel-mount",
+    feature = "boot"
+))]
 #[doc = include_str!("../../../docs/library.md")]
 struct LibraryPage;

@@ -9,7 +9,7 @@ use vmroot_model::{
     CONFIG_LIMIT, Descriptor, Digest, Document, ImageConfig, LayerCompression, MANIFEST_LIMIT, Manifest, MediaType,
     Reference, WrittenLayer,
 };
-use vmroot_trust::{ImageIdentity, Signature, StorageImage};
+use vmroot_signatures::{ImageIdentity, Signature, StorageImage};
 
 use super::big_data::{MANIFEST, manifest_item};
 use super::files::LayerFiles;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use vmroot_model::Digest;
-use vmroot_trust::{SIGNATURE_LIMIT, SIGNATURES_LIMIT, Signature};
+use vmroot_signatures::{SIGNATURE_LIMIT, SIGNATURES_LIMIT, Signature};
 
 use super::records::ImageRecord;
 use super::store::Store;

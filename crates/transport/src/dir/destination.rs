@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use vmroot_model::{Algorithm, Descriptor, Digest, MediaType, Reference};
 use vmroot_output::{TemporaryDirectory, directory_of, sync_directory, write_atomically};
-use vmroot_trust::Signature;
+use vmroot_signatures::Signature;
 
 use super::version::{Version, VersionFile};
 use super::{SIGNATURE, VERSION, instance_name, signature_prefix, stem};

@@ -3,7 +3,7 @@
 use std::fs;
 
 use vmroot_model::{Algorithm, Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType};
-use vmroot_trust::{SIGNATURE_LIMIT, SIGNATURES_LIMIT, Signature, StoredBundle};
+use vmroot_signatures::{SIGNATURE_LIMIT, SIGNATURES_LIMIT, Signature, StoredBundle};
 
 use super::{OciImage, REF_NAME};
 use crate::referrers::Referrers;

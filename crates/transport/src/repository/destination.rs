@@ -6,7 +6,7 @@ use std::sync::Arc;
 use vmroot_errors::with_causes;
 use vmroot_model::{Descriptor, Digest, Document, MediaType, Reference, manifest_digest};
 use vmroot_registry::{Client, ReferrerChange, SignatureLocations, SignaturePlaces, UploadBody};
-use vmroot_trust::Signature;
+use vmroot_signatures::Signature;
 
 use super::ListedTags;
 use crate::{Accepts, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, Manifest, MediaType, rfc3339};
 use vmroot_registry::Lookaside;
-use vmroot_trust::Signature;
+use vmroot_signatures::Signature;
 
 use super::signatures::{attachment_tag, directory, read_attachments, read_simple};
 use super::{RegistryDestination, RegistrySource};

@@ -3,7 +3,7 @@
 
 use vmroot_model::{Descriptor, Digest, Document, Manifest, Reference};
 use vmroot_registry::{Client, Lookaside, SignatureLocations};
-use vmroot_trust::{SIGNATURE_LIMIT, SIGNATURES_LIMIT, Signature};
+use vmroot_signatures::{SIGNATURE_LIMIT, SIGNATURES_LIMIT, Signature};
 
 use crate::{Error, Result, signature_files};
 

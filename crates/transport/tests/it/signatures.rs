@@ -15,7 +15,7 @@ use vmroot_testkit::registry::{Features, Registry};
 use vmroot_transport::{
     Error, ImageDestination as _, ImageSource as _, ManifestPlace, RegistryDestination, RegistryPlace, RegistrySource,
 };
-use vmroot_trust::{SIGNATURES_LIMIT, SIGSTORE_SIGNATURE_TYPE, Signature};
+use vmroot_signatures::{SIGNATURES_LIMIT, SIGSTORE_SIGNATURE_TYPE, Signature};
 
 const MANIFEST: &[u8] = br#"{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","size":2,"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"},"layers":[]}"#;
 

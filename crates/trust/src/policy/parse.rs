@@ -8,10 +8,10 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use vmroot_signatures::{AttachmentSigners, BundleSigners, DataSource, KeyType, Requirement, check_scope};
 use vmroot_sigstore::strict_json::{self, Object};
 
-use crate::identity::check_scope;
-use crate::{AttachmentSigners, BundleSigners, DataSource, Error, KeyType, Policy, Requirement, Result};
+use crate::{Error, Policy, Result};
 
 use super::POLICY_LIMIT;
 use identity::{optional_identity, signed_identity};

@@ -13,7 +13,7 @@ use vmroot_verity::KeptLeaves;
 
 use super::Client;
 use crate::Result;
-use crate::name::{check_name, is_id};
+use crate::name::check_name;
 
 impl Client {
     /// Returns the records of all images in the cache and in shared ones, ordered by name.
@@ -77,7 +77,7 @@ impl Client {
     /// Returns the names that a short name stands for in the configuration.
     #[cfg(feature = "registry")]
     pub(super) fn configured_names(&self, name: &str) -> Result<Vec<Reference>> {
-        if is_id(name) || Reference::parse(name).is_err() {
+        if crate::name::is_id(name) || Reference::parse(name).is_err() {
             return Ok(Vec::new());
         }
         self.registries.configured_names(name)

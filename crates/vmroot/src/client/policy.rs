@@ -2,8 +2,8 @@
 
 use vmroot_image_store::{Fallback, Image, choose};
 use vmroot_model::Platform;
+use vmroot_signatures::{ImageIdentity, Judge, Requirement, Section, Verdict};
 use vmroot_transport::{Admission, ImageName, ImageSource};
-use vmroot_trust::{ImageIdentity, Policy, Requirement, Section, Verdict};
 
 use super::Client;
 use crate::Result;
@@ -61,7 +61,7 @@ impl Client {
         let identity = source.identity()?;
         let admitted = self.store.check_policy(&source, Some(&identity), admission)?;
         let verdict = admitted.map(|admitted| admitted.verdict);
-        Ok(Some(PolicyReport { verdict, ..report(&admission.policy, identity) }))
+        Ok(Some(PolicyReport { verdict, ..report(&*admission.policy, identity) }))
     }
 
     /// Explains which part of the client's policy applies to an image at its source, and judges it for a platform. Returns
@@ -75,7 +75,7 @@ impl Client {
         let Some(admission) = &self.policy else { return Ok(None) };
         self.try_sources(name, platform, |source, _| {
             let identity = source.identity()?;
-            let report = report(&admission.policy, identity.clone());
+            let report = report(&*admission.policy, identity.clone());
             let is_open = |requirement: &Requirement| {
                 !matches!(requirement, Requirement::InsecureAcceptAnything | Requirement::Reject)
             };
@@ -93,10 +93,10 @@ impl Client {
     }
 }
 
-fn report(policy: &Policy, identity: ImageIdentity) -> PolicyReport {
+fn report(policy: &dyn Judge, identity: ImageIdentity) -> PolicyReport {
     let applicable = policy.requirements(&identity);
     PolicyReport {
-        file: applicable.file().map(ToOwned::to_owned),
+        file: applicable.file.map(ToOwned::to_owned),
         section: applicable.section(),
         requirements: applicable.requirements.to_vec(),
         verdict: None,

@@ -55,8 +55,11 @@ fn of_this_crate(inner: &Inner) -> Option<Cause<'_>> {
         Inner::Source(error) => error,
         Inner::Copy(error) => error,
         Inner::Encryption(error) => error,
+        #[cfg(feature = "trust")]
         Inner::Trust(error) => error,
+        #[cfg(feature = "trust")]
         Inner::Sigstore(error) => error,
+        #[cfg(feature = "trust")]
         Inner::OpenPgp(error) => error,
         #[cfg(feature = "registry")]
         Inner::Registry(error) => error,
@@ -103,7 +106,7 @@ fn shown(error: Cause<'_>) -> Option<Cause<'_>> {
         vmroot_image_store::Error::Index,
     );
     shown!(vmroot_cache::Error::Io);
-    shown!(vmroot_transport::Error::RefusedByPolicy, vmroot_transport::Error::Trust);
+    shown!(vmroot_transport::Error::RefusedByPolicy, vmroot_transport::Error::Name);
     shown!(vmroot_container_fs::Error::Index);
     shown!(vmroot_compress::Error::Io);
     shown!(

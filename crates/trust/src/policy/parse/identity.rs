@@ -1,10 +1,8 @@
 //! Reading `signedIdentity`.
 
 use vmroot_model::Reference;
+use vmroot_signatures::{SignedIdentity, check_prefix};
 use vmroot_sigstore::strict_json::Object;
-
-use crate::SignedIdentity;
-use crate::signed_identity::check_prefix;
 
 use super::{Parsed, at, filled_text};
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use vmroot_model::Digest;
 
 /// The media type of a sigstore attachment that holds a signature. Attachments of other types are carried along.
-pub const SIGSTORE_SIGNATURE_TYPE: &str = vmroot_sigstore::PAYLOAD_TYPE;
+pub const SIGSTORE_SIGNATURE_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
 /// The largest signature in bytes, as stored.
 pub const SIGNATURE_LIMIT: usize = 4 << 20;
@@ -17,8 +17,9 @@ const SIGSTORE_FORMAT: &str = "sigstore-json";
 const SIMPLE_FORMAT: &str = "simple-signing";
 
 /// A signature of an image in one of the forms of containers/image. Its contents are not verified.
+///
+/// A judge decides on each form, so a new form breaks the build of judges.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Signature {
     /// An OpenPGP signed message around a payload.
     Simple(Vec<u8>),

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use crate::SignedIdentity;
 
 /// A condition that an image must meet.
+///
+/// A judge decides on each condition, so a new one breaks the build of judges.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Requirement {
     /// `insecureAcceptAnything`: every image meets it.
     InsecureAcceptAnything,
@@ -85,7 +86,8 @@ impl KeyType {
         }
     }
 
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    /// Returns the kind with this name in a policy.
+    pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.name() == name)
     }
 }

@@ -181,7 +181,7 @@ fn parents_of_name(name: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Returns whether a path is absolute, is not `/`, and has no `.`, `..`, empty component or slash at its end.
-pub(crate) fn is_canonical(path: &str) -> bool {
+fn is_canonical(path: &str) -> bool {
     let mut components = Path::new(path).components();
     components.next() == Some(Component::RootDir)
         && components.all(|component| matches!(component, Component::Normal(_)))
@@ -190,7 +190,10 @@ pub(crate) fn is_canonical(path: &str) -> bool {
 }
 
 /// Checks a scope of a transport, other than `""`. Scopes of other transports than vmroot's are not checked.
-pub(crate) fn check_scope(transport: &str, scope: &str) -> Result<(), String> {
+///
+/// # Errors
+/// The reason for which the scope cannot apply to an image, as in "the scope REASON".
+pub fn check_scope(transport: &str, scope: &str) -> Result<(), String> {
     match transport {
         "dir" | "oci" | "oci-archive" | "sif" if !is_canonical(scope) => {
             Err("is not an absolute path without \".\", \"..\" and a slash at its end, other than /".to_owned())

@@ -40,8 +40,9 @@ impl SignedIdentity {
 
     /// Checks the name of a signature. `image` is the name of the image, if it has one.
     ///
-    /// The result is the reason of a refusal.
-    pub(crate) fn check(&self, image: Option<&Reference>, signed: &str) -> Result<(), String> {
+    /// # Errors
+    /// The reason of a refusal.
+    pub fn check(&self, image: Option<&Reference>, signed: &str) -> Result<(), String> {
         let parsed = Reference::parse(signed).map_err(|error| format!("the signed name is invalid: {error}"))?;
         let image = || image.ok_or_else(|| format!("{} needs an image with a name", self.name()));
         let (accepted, wanted) = match self {
@@ -90,7 +91,10 @@ fn remap(image: &Reference, prefix: &str, signed_prefix: &str) -> Result<Referen
 }
 
 /// Checks a prefix of `remapIdentity`: a host, or a host with whole components of a path.
-pub(crate) fn check_prefix(prefix: &str) -> Result<(), String> {
+///
+/// # Errors
+/// The text is neither of them.
+pub fn check_prefix(prefix: &str) -> Result<(), String> {
     let invalid = || format!("{prefix:?} is not a registry, or a registry with the start of a repository");
     if prefix.contains('/') {
         // A name that is completed has no host of its own. It is accepted and does not match, as in other tools.

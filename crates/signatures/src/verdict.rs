@@ -146,12 +146,13 @@ impl fmt::Display for Refusal {
 }
 
 impl Verdict {
-    pub(crate) fn of(applicable: &Applicable<'_>, image: &ImageToJudge<'_>) -> Self {
+    /// Returns a verdict that accepts an image, before any requirement is evaluated.
+    pub fn of(applicable: &Applicable<'_>, image: &ImageToJudge<'_>) -> Self {
         Self {
             image: image.identity.to_string(),
             digest: image.digest,
             section: applicable.section(),
-            file: applicable.file().map(ToOwned::to_owned),
+            file: applicable.file.map(ToOwned::to_owned),
             requirements: applicable.requirements.len(),
             judgements: Vec::new(),
             refusal: None,
