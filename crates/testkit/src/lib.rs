@@ -15,6 +15,7 @@ pub mod layer;
 pub mod listing;
 pub mod model;
 pub mod mounted;
+pub mod mutation;
 pub mod newer;
 pub mod overlay;
 pub mod registry;

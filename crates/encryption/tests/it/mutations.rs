@@ -3,41 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use vmroot_encryption::{DecryptionKeys, Recipients};
+use vmroot_testkit::mutation::Mutator;
 
 use crate::{PASSWORD, encrypt, file, keys, recipients};
-
-/// A generator of pseudo-random numbers (xorshift), so that each run has the same mutations.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit.max(1) as u64) as usize
-    }
-
-    /// Changes, removes, repeats or inserts bytes.
-    fn mutate(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut changed = bytes.to_vec();
-        for _ in 0..=self.below(3) {
-            let at = self.below(changed.len());
-            match self.below(6) {
-                0 if !changed.is_empty() => changed[at] ^= 1 << self.below(8),
-                1 if !changed.is_empty() => changed[at] = self.below(256) as u8,
-                2 => changed.truncate(at),
-                3 => changed.insert(at, self.below(256) as u8),
-                4 if !changed.is_empty() => drop(changed.remove(at)),
-                _ => {
-                    let end = (at + self.below(20)).min(changed.len());
-                    let part = changed[at..end].to_vec();
-                    changed.splice(at..at, part);
-                }
-            }
-        }
-        changed
-    }
-}
 
 /// Changes the wrapped keys. What still decrypts gives the same key: not every byte is covered by a tag.
 #[test]
@@ -49,10 +17,10 @@ fn wrapped_keys() {
         let scheme = recipient.split(':').next().unwrap();
         let name = format!("org.opencontainers.image.enc.keys.{scheme}");
         let wrapped = STANDARD.decode(&annotations[&name]).unwrap();
-        let mut random = Random(7);
+        let mut mutator = Mutator::new(7);
         for _ in 0..1000 {
             let mut annotations = annotations.clone();
-            annotations.insert(name.clone(), STANDARD.encode(random.mutate(&wrapped)));
+            annotations.insert(name.clone(), STANDARD.encode(mutator.mutate(&wrapped)));
             if let Ok(back) = crate::decrypt(&ciphertext, &annotations, &keys) {
                 assert_eq!(back, plain, "{recipient}");
             }
@@ -65,10 +33,10 @@ fn public_options() {
     let (ciphertext, annotations) = encrypt(b"a layer", &recipients(&["jwe:p256.pub.pem"]));
     let name = "org.opencontainers.image.enc.pubopts";
     let options = STANDARD.decode(&annotations[name]).unwrap();
-    let (keys, mut random) = (keys(&["p256.pkcs8.pem"]), Random(11));
+    let (keys, mut mutator) = (keys(&["p256.pkcs8.pem"]), Mutator::new(11));
     for _ in 0..1000 {
         let mut annotations = annotations.clone();
-        annotations.insert(name.into(), STANDARD.encode(random.mutate(&options)));
+        annotations.insert(name.into(), STANDARD.encode(mutator.mutate(&options)));
         if let Ok(back) = crate::decrypt(&ciphertext, &annotations, &keys) {
             assert_eq!(back, b"a layer");
         }
@@ -79,9 +47,9 @@ fn public_options() {
 fn ciphertexts() {
     let (ciphertext, annotations) = encrypt(b"a layer of some bytes", &recipients(&["jwe:p256.pub.pem"]));
     let key = keys(&["p256.pkcs8.pem"]).layer_key(&annotations).unwrap();
-    let mut random = Random(13);
+    let mut mutator = Mutator::new(13);
     for _ in 0..1000 {
-        let changed = random.mutate(&ciphertext);
+        let changed = mutator.mutate(&ciphertext);
         assert_eq!(key.verify(&changed[..]).is_ok(), changed == ciphertext);
     }
 }
@@ -101,9 +69,9 @@ fn key_files() {
         "ann.secret.pgp",
         "ann.asc",
     ] {
-        let (bytes, mut random) = (file(name), Random(17));
+        let (bytes, mut mutator) = (file(name), Mutator::new(17));
         for _ in 0..1000 {
-            let changed = random.mutate(&bytes);
+            let changed = mutator.mutate(&bytes);
             let _ = DecryptionKeys::new().add(&changed, Some(PASSWORD));
             let mut recipients = Recipients::new();
             let _ = recipients.add_jwe(&changed);

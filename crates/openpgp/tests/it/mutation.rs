@@ -1,47 +1,12 @@
 //! Changed messages, keyrings and key files: none passes that should not, and none panics.
 
 use vmroot_openpgp::{GnupgHome, Keyring, SigningKey};
+use vmroot_testkit::mutation::Mutator;
 
 use crate::gnupg::Gnupg;
 use crate::messages::{at, now};
 
 const CONTENT: &[u8] = b"{\"critical\": {\"image\": \"sha256\"}}";
-
-/// Numbers that look random and are the same in each run (xorshift64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).unwrap()
-    }
-
-    /// Changes, removes, inserts or repeats bytes, or cuts the end off.
-    fn mutate(&mut self, good: &[u8]) -> Vec<u8> {
-        let mut bytes = good.to_vec();
-        for _ in 0..=self.below(2) {
-            let position = self.below(bytes.len());
-            match self.below(8) {
-                0..=3 => bytes[position] ^= 1 << self.below(8),
-                4 => bytes[position] = [0, 1, 0x7f, 0xff][self.below(4)],
-                5 => drop(bytes.remove(position)),
-                6 => bytes.insert(position, self.below(256).try_into().unwrap()),
-                _ if self.below(4) == 0 => bytes.truncate(position + 1),
-                _ => {
-                    let end = position + self.below(bytes.len() - position);
-                    let part = bytes[position..end].to_vec();
-                    bytes.splice(position..position, part);
-                }
-            }
-            if bytes.is_empty() {
-                return bytes;
-            }
-        }
-        bytes
-    }
-}
 
 #[test]
 fn changed_messages_give_the_signed_content_or_an_error() {
@@ -49,12 +14,12 @@ fn changed_messages_give_the_signed_content_or_an_error() {
     let user = gnupg.generate("a@example.com", "ed25519", &[]);
     let keyring = Keyring::read(&gnupg.export(&user)).unwrap();
     let time = at(now());
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut mutator = Mutator::new(1);
     let mut refused = 0;
     for options in [&["--compress-algo", "none"][..], &[]] {
         let good = gnupg.sign(&user, options, CONTENT);
         for round in 0..1000 {
-            let changed = numbers.mutate(&good);
+            let changed = mutator.mutate(&good);
             match keyring.verify(&changed, time) {
                 // The name and the date of the literal data, and hints, are not signed.
                 Ok(verified) => {
@@ -81,10 +46,10 @@ fn changed_keyrings_do_not_accept_a_stranger() {
     let revoked = gnupg.export(&user);
     let time = at(now() + 1);
     assert!(Keyring::read(&ring).unwrap().verify(&ours, time).is_ok());
-    let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
+    let mut mutator = Mutator::new(2);
     for good in [&ring, &armored, &revoked] {
         for round in 0..400 {
-            let Ok(keyring) = Keyring::read(&numbers.mutate(good)) else { continue };
+            let Ok(keyring) = Keyring::read(&mutator.mutate(good)) else { continue };
             assert!(keyring.verify(&foreign, time).is_err(), "{round}");
             if let Ok(verified) = keyring.verify(&ours, time) {
                 assert_eq!(verified.fingerprint, user, "{round}");
@@ -103,7 +68,7 @@ fn changed_secret_keys_do_not_panic() {
     let private = std::fs::read(std::fs::read_dir(directory).unwrap().next().unwrap().unwrap().path()).unwrap();
     let keybox = std::fs::read(gnupg.home().join("pubring.kbx")).unwrap();
     let time = at(now() + 1);
-    let mut numbers = Numbers(0x1234_5678_9abc_def1);
+    let mut mutator = Mutator::new(3);
     let check = |key: Result<SigningKey, _>| {
         if let Ok(key) = key
             && let Ok(message) = key.sign(CONTENT, time)
@@ -112,10 +77,10 @@ fn changed_secret_keys_do_not_panic() {
         }
     };
     for _ in 0..300 {
-        check(SigningKey::from_secret_file(&numbers.mutate(&file), None, None, time));
-        let home = GnupgHome::from_parts(&keybox, &[numbers.mutate(&private)]);
+        check(SigningKey::from_secret_file(&mutator.mutate(&file), None, None, time));
+        let home = GnupgHome::from_parts(&keybox, &[mutator.mutate(&private)]);
         check(SigningKey::from_gnupg(&home, "a@example.com", None, time));
-        let home = GnupgHome::from_parts(&numbers.mutate(&keybox), std::slice::from_ref(&private));
+        let home = GnupgHome::from_parts(&mutator.mutate(&keybox), std::slice::from_ref(&private));
         check(SigningKey::from_gnupg(&home, "a@example.com", None, time));
     }
 }

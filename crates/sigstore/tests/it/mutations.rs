@@ -7,36 +7,10 @@ use vmroot_sigstore::{
     Attachment, Bundle, BundleTrust, Certificate, Error, PrivateKey, PublicKey, Statement, TrustedRoot, sign_payload,
     signature_statement,
 };
+use vmroot_testkit::mutation::Mutator;
 
 use crate::authority::{Rekor, TIME, at};
 use crate::bundles::{ARTIFACT, DSSE, KEY, KEY_PEM, MESSAGE, REKOR2, REKOR2_ROOT, ROOT, json_of, verify};
-
-/// A generator of numbers that are equal in each run (xorshift64*).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
-    }
-
-    /// Flips a bit, removes, doubles or replaces some bytes.
-    fn mutate(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut mutated = bytes.to_vec();
-        let start = self.below(bytes.len());
-        let end = (start + 1 + self.below(8)).min(bytes.len());
-        match self.below(5) {
-            0 => mutated[start] ^= 1 << self.below(8),
-            1 => drop(mutated.drain(start..end)),
-            2 => drop(mutated.splice(start..start, bytes[start..end].iter().copied())),
-            3 => mutated.truncate(start),
-            _ => mutated[start..end].fill(b"\0A\xff\"{"[self.below(5)]),
-        }
-        mutated
-    }
-}
 
 /// The texts of a JSON document by their JSON pointers.
 fn texts(value: &Value, place: String, found: &mut Vec<String>) {
@@ -58,15 +32,15 @@ fn is_hint(place: &str) -> bool {
 
 #[test]
 fn changed_documents_verify_only_if_they_mean_the_same() {
-    let mut numbers = Numbers(1);
+    let mut mutator = Mutator::new(1);
     for (bundle, root) in [(MESSAGE, ROOT), (DSSE, ROOT), (REKOR2, REKOR2_ROOT)] {
         let original = Parsed::of(bundle).unwrap();
         for _ in 0..400 {
-            let mutated = numbers.mutate(bundle);
+            let mutated = mutator.mutate(bundle);
             let same = Parsed::of(&mutated).is_some_and(|parsed| parsed.same_as(&original));
             assert!(same || verify(&mutated, root).is_err(), "{}", String::from_utf8_lossy(&mutated));
             // A root that was changed may still be the same where it matters, but reading it does not panic.
-            let _ = verify(bundle, &numbers.mutate(root));
+            let _ = verify(bundle, &mutator.mutate(root));
         }
     }
 }
@@ -81,7 +55,7 @@ impl Parsed {
         texts(&value, String::new(), &mut places);
         let text = |place: &String| {
             let value = value.pointer(place)?;
-            // Either alphabet of base64, with or without padding, means the same, and so do numbers as texts.
+            // Either alphabet of base64, with or without padding, means the same, and so do mutator as texts.
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             Some((place.clone(), text.replace('-', "+").replace('_', "/").trim_end_matches('=').to_owned()))
         };
@@ -100,7 +74,7 @@ impl Parsed {
 
 #[test]
 fn each_changed_member_of_a_bundle_is_noticed() {
-    let mut numbers = Numbers(2);
+    let mut mutator = Mutator::new(2);
     let mut unnoticed = Vec::new();
     for (bundle, root) in [(MESSAGE, ROOT), (DSSE, ROOT), (REKOR2, REKOR2_ROOT)] {
         let mut places = Vec::new();
@@ -110,7 +84,7 @@ fn each_changed_member_of_a_bundle_is_noticed() {
                 let mut mutated = json_of(bundle);
                 let member = mutated.pointer_mut(place).unwrap();
                 let before = member.as_str().map_or_else(|| member.to_string(), str::to_owned);
-                let after = String::from_utf8_lossy(&numbers.mutate(before.as_bytes())).into_owned();
+                let after = mutator.mutate_text(&before);
                 if after.trim_end_matches('=') == before.trim_end_matches('=') {
                     continue;
                 }
@@ -128,7 +102,7 @@ fn each_changed_member_of_a_bundle_is_noticed() {
 
 #[test]
 fn changed_attachments_never_verify() {
-    let (key, rekor, mut numbers) = (PrivateKey::generate(), Rekor::new(), Numbers(3));
+    let (key, rekor, mut mutator) = (PrivateKey::generate(), Rekor::new(), Mutator::new(3));
     let payload = br#"{"critical":{"identity":{"docker-reference":"a/b"}},"optional":null}"#;
     let signature = sign_payload(&key, payload);
     let promise = rekor.promise(payload, &signature, &key.public().to_pem(), TIME);
@@ -139,11 +113,11 @@ fn changed_attachments_never_verify() {
     };
     assert!(verify(payload, &signature, &promise).is_ok());
     for _ in 0..300 {
-        let changed = numbers.mutate(payload);
+        let changed = mutator.mutate(payload);
         assert!(changed == payload || verify(&changed, &signature, &promise).is_err());
-        let changed = String::from_utf8_lossy(&numbers.mutate(signature.as_bytes())).into_owned();
+        let changed = mutator.mutate_text(&signature);
         assert!(changed == signature || verify(payload, &changed, &promise).is_err());
-        let changed = String::from_utf8_lossy(&numbers.mutate(promise.as_bytes())).into_owned();
+        let changed = mutator.mutate_text(&promise);
         let same = serde_json::from_str::<Value>(&changed).is_ok_and(|value| value == json_of(promise.as_bytes()));
         assert!(same || verify(payload, &signature, &changed).is_err(), "{changed}");
     }
@@ -151,21 +125,21 @@ fn changed_attachments_never_verify() {
 
 #[test]
 fn changed_keys_do_not_verify() {
-    let (key, mut numbers) = (PrivateKey::generate(), Numbers(4));
+    let (key, mut mutator) = (PrivateKey::generate(), Mutator::new(4));
     let signature = key.sign(ARTIFACT);
     let (der, pem) = (key.public().to_der(), key.public().to_pem());
     let encrypted = key.to_encrypted_pem(b"p");
     for round in 0..500 {
-        let changed = numbers.mutate(der);
+        let changed = mutator.mutate(der);
         if let Ok(read) = PublicKey::from_der(&changed) {
             assert!(changed == der || !read.verify_bundle(ARTIFACT, &signature));
         }
-        if let Ok(read) = PublicKey::from_pem(&numbers.mutate(pem.as_bytes())) {
+        if let Ok(read) = PublicKey::from_pem(&mutator.mutate(pem.as_bytes())) {
             assert!(read == *key.public() || !read.verify_bundle(ARTIFACT, &signature));
         }
         // The derivation of a key takes a tenth of a second.
         if round % 50 == 0 {
-            let changed = numbers.mutate(encrypted.as_bytes());
+            let changed = mutator.mutate(encrypted.as_bytes());
             match PrivateKey::read(&changed, Some(b"p")) {
                 Ok(read) => assert_eq!(read.public(), key.public()),
                 Err(error) => assert!(!error.to_string().is_empty()),
@@ -179,14 +153,14 @@ fn changed_keys_do_not_verify() {
 
 #[test]
 fn changed_certificates_are_not_signed_any_more() {
-    let mut numbers = Numbers(5);
+    let mut mutator = Mutator::new(5);
     let place = "/verificationMaterial/certificate/rawBytes";
     let text = json_of(MESSAGE).pointer(place).unwrap().as_str().unwrap().to_owned();
     let der = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, &text).unwrap();
     let root = TrustedRoot::parse(ROOT).unwrap();
     assert!(format!("{root:?}").len() > 100);
     for _ in 0..600 {
-        let changed = numbers.mutate(&der);
+        let changed = mutator.mutate(&der);
         let _ = Certificate::from_der(&changed);
         let mut bundle = json_of(MESSAGE);
         *bundle.pointer_mut(place).unwrap() = json!(crate::authority::base64(&changed));
@@ -196,10 +170,10 @@ fn changed_certificates_are_not_signed_any_more() {
 
 #[test]
 fn changed_statements_do_not_panic() {
-    let mut numbers = Numbers(6);
+    let mut mutator = Mutator::new(6);
     let statement = signature_statement(&"ab".repeat(32), &BTreeMap::from([("a".to_owned(), "b".to_owned())]));
     for _ in 0..1000 {
-        match Statement::parse(&numbers.mutate(&statement)) {
+        match Statement::parse(&mutator.mutate(&statement)) {
             Ok(statement) => assert!(!statement.subjects.is_empty()),
             Err(Error::Json(_) | Error::Statement(_) | Error::TooLarge { .. }) => {}
             Err(other) => panic!("{other}"),

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use vmroot_model::{Digest, Reference};
 use vmroot_sigstore::{Bundle, PrivateKey, SIGNATURE_ANNOTATION, sign_payload, signature_statement};
+use vmroot_testkit::mutation::Mutator;
 use vmroot_trust::{
     EvaluationOptions, ImageIdentity, ImageToJudge, NoSignatures, Payload, PayloadKind, Policy,
     SIGSTORE_SIGNATURE_TYPE, Signature, evaluate,
@@ -13,35 +14,6 @@ use vmroot_trust::{
 use crate::memory::{MANIFEST, Memory, judge};
 
 const NAME: &str = "example.com/a:1";
-
-/// Numbers that look random and are the same in each run (xorshift64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).unwrap()
-    }
-
-    /// Changes, removes, inserts or repeats bytes.
-    fn mutate(&mut self, good: &[u8]) -> Vec<u8> {
-        let mut bytes = good.to_vec();
-        let position = self.below(bytes.len());
-        match self.below(6) {
-            0..=2 => bytes[position] ^= 1 << self.below(8),
-            3 => drop(bytes.remove(position)),
-            4 => bytes.insert(position, b"\"{}[],: 0"[self.below(9)]),
-            _ => {
-                let end = position + self.below(bytes.len() - position);
-                let part = bytes[position..end].to_vec();
-                bytes.splice(position..position, part);
-            }
-        }
-        bytes
-    }
-}
 
 #[test]
 fn changed_policies_do_not_accept_an_unsigned_image() {
@@ -53,10 +25,10 @@ fn changed_policies_do_not_accept_an_unsigned_image() {
     let identity = ImageIdentity::docker(&Reference::parse(NAME).unwrap()).unwrap();
     let image = ImageToJudge { identity: &identity, manifest: MANIFEST, digest: Digest::of(MANIFEST), indexes: &[] };
     let options = EvaluationOptions { now: SystemTime::now(), require_signed: false };
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut mutator = Mutator::new(1);
     let mut read = 0;
-    for _ in 0..4000 {
-        let Ok(policy) = Policy::parse(&numbers.mutate(good)) else { continue };
+    for _ in 0..8000 {
+        let Ok(policy) = Policy::parse(&mutator.mutate(good)) else { continue };
         read += 1;
         assert!(!evaluate(&policy, &image, &NoSignatures, &options).is_accepted());
     }
@@ -82,16 +54,15 @@ fn changed_payloads_and_stored_signatures_keep_their_meaning_or_are_refused() {
     let stored = attachment(bytes.clone(), &signature).to_stored();
     let accepts = |signature: Signature| judge(&requirement, NAME, &Memory::signed(&[signature]), &[]).is_accepted();
     assert!(accepts(Signature::from_stored(&stored)));
-    let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
+    let mut mutator = Mutator::new(2);
     for _ in 0..500 {
-        let changed = numbers.mutate(&bytes);
+        let changed = mutator.mutate(&bytes);
         if changed != bytes {
             assert!(!accepts(attachment(changed.clone(), &signature)), "{}", String::from_utf8_lossy(&changed));
         }
-        let changed = numbers.mutate(signature.as_bytes());
-        let text = String::from_utf8_lossy(&changed);
+        let text = mutator.mutate_text(&signature);
         assert!(text == signature || !accepts(attachment(bytes.clone(), &text)), "{text}");
-        let changed = Signature::from_stored(&numbers.mutate(&stored));
+        let changed = Signature::from_stored(&mutator.mutate(&stored));
         let Signature::Sigstore { payload, .. } = &changed else { continue };
         assert!(*payload == bytes || !accepts(changed), "a changed file was accepted");
     }
@@ -107,9 +78,9 @@ fn changed_bundles_are_not_signatures_of_another_image() {
     let bundle = |digest: Digest| Bundle::sign(&key, &signature_statement(&digest.hex(), &BTreeMap::new())).unwrap();
     let (good, other) = (bundle(Digest::of(MANIFEST)), bundle(Digest::of(b"other")));
     assert!(judge(&requirement, NAME, &Memory::bundled(&[&good]), &[]).is_accepted());
-    let mut numbers = Numbers(0x1234_5678_9abc_def1);
+    let mut mutator = Mutator::new(3);
     for _ in 0..500 {
-        let changed = numbers.mutate(&other);
+        let changed = mutator.mutate(&other);
         assert!(!judge(&requirement, NAME, &Memory::bundled(&[&changed]), &[]).is_accepted());
     }
 }
