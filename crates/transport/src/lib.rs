@@ -10,6 +10,7 @@
 mod admission;
 mod archive;
 mod archive_output;
+mod attachments;
 mod blob_file;
 mod blob_spool;
 mod bundle;

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use vmroot_model::{Descriptor, MediaType, Reference};
+use vmroot_model::{Descriptor, Digest, MANIFEST_LIMIT, MediaType, Reference};
+use vmroot_signatures::Signature;
 
 use crate::archive_output::ArchiveOutput;
 use crate::instances::Instances;
 use crate::oci_layout::{
-    BLOBS, INDEX_JSON, IndexFile, OCI_LAYOUT, accepts, can_hold, check_media_type, index_bytes, layer_form, layout_file,
+    BLOBS, Documents, INDEX_JSON, IndexFile, NewSignatures, OCI_LAYOUT, accepts, can_hold, check_media_type,
+    index_bytes, layer_form, layout_file,
 };
 use crate::referrers;
 use crate::{Accepts, DestinationOptions, Error, ImageDestination, LayerForm, ManifestPlace, NewBlob, Result, Reuse};
@@ -28,6 +30,7 @@ pub(crate) struct OciArchiveDestination {
     instances: Instances,
     top: Mutex<Option<Descriptor>>,
     referrers: Mutex<Vec<Descriptor>>,
+    signatures: NewSignatures,
 }
 
 impl OciArchiveDestination {
@@ -36,7 +39,17 @@ impl OciArchiveDestination {
         let output = ArchiveOutput::create(path, options)?;
         let layers = layer_form(options);
         let (instances, top, referrers) = (Instances::default(), Mutex::new(None), Mutex::default());
-        Ok(Self { output, name, layers, instances, top, referrers })
+        Ok(Self { output, name, layers, instances, top, referrers, signatures: NewSignatures::default() })
+    }
+}
+
+impl Documents for OciArchiveDestination {
+    fn read(&self, digest: &Digest) -> Option<Vec<u8>> {
+        self.output.spool().read(digest, MANIFEST_LIMIT).ok().flatten()
+    }
+
+    fn write(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        self.output.spool().put_bytes(*digest, bytes)
     }
 }
 
@@ -89,15 +102,26 @@ impl ImageDestination for OciArchiveDestination {
         }
     }
 
+    fn signatures_refusal(&self) -> Option<String> {
+        None
+    }
+
+    fn put_signatures(&self, manifest: &Digest, _place: ManifestPlace, signatures: &[Signature]) -> Result<()> {
+        self.signatures.add(self.name(), self, manifest, signatures)
+    }
+
     fn commit(&self) -> Result<()> {
         let top = self.top.lock().unwrap_or_else(PoisonError::into_inner);
-        let top = top.as_ref().ok_or_else(|| Error::NoManifest { place: self.name() })?;
+        let mut top = top.clone().ok_or_else(|| Error::NoManifest { place: self.name() })?;
+        self.signatures.mark(&mut top);
         let path = self.output.path();
         let mut index = IndexFile::empty();
         let added = self.referrers.lock().unwrap_or_else(PoisonError::into_inner);
         let set = added.iter().try_for_each(|referrer| index.add_unnamed(referrer));
-        let set = set.and_then(|()| index.set(top, self.name.as_deref()));
-        set.map_err(|error| Error::member(path, INDEX_JSON, format!("cannot be written: {error}")))?;
+        let set = set.and_then(|()| index.set(&top, self.name.as_deref()));
+        let invalid = |error| Error::member(path, INDEX_JSON, format!("cannot be written: {error}"));
+        set.map_err(invalid)?;
+        self.signatures.enter(&mut index, self, invalid)?;
         let index = index_bytes(path, &index)?;
         let spool = self.output.spool();
         let mut digests = spool.digests();

@@ -4,6 +4,7 @@ mod delete;
 mod destination;
 mod directory;
 mod index_file;
+mod new_signatures;
 mod signatures;
 
 use std::fmt;
@@ -20,6 +21,7 @@ pub(crate) use self::delete::delete;
 pub(crate) use self::destination::{OciLayoutDestination, accepts, can_hold, check_media_type, layer_form};
 pub(crate) use self::directory::{BLOBS, Lock, index_bytes, layout_file};
 pub(crate) use self::index_file::IndexFile;
+pub(crate) use self::new_signatures::{Documents, NewSignatures};
 use crate::bundle::{Bundle, Directory};
 use crate::foreign::ForeignLayers;
 use crate::referrers::Referrers;

@@ -54,15 +54,6 @@ pub(crate) fn write(directory: &Path, prefix: &str, signatures: &[Signature]) ->
     Ok(())
 }
 
-/// Adds the signatures that are not among `known` yet.
-pub(crate) fn merge(known: &mut Vec<Signature>, new: &[Signature]) {
-    for signature in new {
-        if !known.contains(signature) {
-            known.push(signature.clone());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,9 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use vmroot_model::{Algorithm, Descriptor, Digest, MediaType, Reference};
 use vmroot_output::{TemporaryFile, sync_directory};
+use vmroot_signatures::Signature;
 
 use super::INDEX_JSON;
 use super::directory::{BLOBS, Lock, blob_path, check, ensure, read_index, write_index};
+use super::new_signatures::{Documents, NewSignatures};
 use crate::blob_file::{is_file_of_size, read_document, sweep, write_blob, write_document};
 use crate::instances::Instances;
 use crate::referrers;
@@ -33,6 +35,7 @@ pub(crate) struct OciLayoutDestination {
     top: Mutex<Option<Descriptor>>,
     /// Documents that refer to the image. They are entries of the index, too.
     referrers: Mutex<Vec<Descriptor>>,
+    signatures: NewSignatures,
     /// Keeps the blobs that are there, until the image is written. `None` for a dry run.
     _no_removal: Option<Lock>,
 }
@@ -99,6 +102,7 @@ impl OciLayoutDestination {
             instances: Instances::default(),
             top: Mutex::new(None),
             referrers: Mutex::new(Vec::new()),
+            signatures: NewSignatures::default(),
             _no_removal: no_removal,
         })
     }
@@ -134,6 +138,16 @@ impl Parts for OciLayoutDestination {
 
     fn has_blob(&self, blob: &Descriptor) -> bool {
         matches!(is_file_of_size(&blob_path(&self.blobs, &blob.digest), blob.size), Ok(true))
+    }
+}
+
+impl Documents for OciLayoutDestination {
+    fn read(&self, digest: &Digest) -> Option<Vec<u8>> {
+        self.document(digest)
+    }
+
+    fn write(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        self.put_document(bytes, digest)
     }
 }
 
@@ -197,6 +211,14 @@ impl ImageDestination for OciLayoutDestination {
         }
     }
 
+    fn signatures_refusal(&self) -> Option<String> {
+        None
+    }
+
+    fn put_signatures(&self, manifest: &Digest, _place: ManifestPlace, signatures: &[Signature]) -> Result<()> {
+        self.signatures.add(self.name(), self, manifest, signatures)
+    }
+
     /// Without an image, only referrers are added: the image is there already.
     fn commit(&self) -> Result<()> {
         let top = self.top.lock().unwrap_or_else(PoisonError::into_inner);
@@ -204,15 +226,19 @@ impl ImageDestination for OciLayoutDestination {
         if top.is_none() && referrers.is_empty() {
             return Err(Error::NoManifest { place: self.name() });
         }
-        self.sync_blobs()?;
         let _lock = Lock::take(&self.path)?;
         let missing = || Error::Missing { path: self.path.clone(), role: "index", member: INDEX_JSON.to_owned() };
         let mut index = read_index(&self.path)?.ok_or_else(missing)?;
+        let invalid = |error| Error::member(&self.path, INDEX_JSON, format!("cannot be changed: {error}"));
         let mut change = || {
             referrers.iter().try_for_each(|referrer| index.add_unnamed(referrer))?;
-            top.as_ref().map_or(Ok(()), |top| index.set(top, self.name.as_deref()))
+            let Some(mut top) = top.clone() else { return Ok(()) };
+            self.signatures.mark(&mut top);
+            index.set(&top, self.name.as_deref())
         };
-        change().map_err(|error| Error::member(&self.path, INDEX_JSON, format!("cannot be changed: {error}")))?;
+        change().map_err(invalid)?;
+        self.signatures.enter(&mut index, self, invalid)?;
+        self.sync_blobs()?;
         write_index(&self.path, &index)
     }
 }

@@ -106,6 +106,18 @@ impl IndexFile {
         Ok(())
     }
 
+    /// Puts a document under a name, in place of the one that has it.
+    pub(super) fn replace(&mut self, document: &Descriptor, name: &str) -> serde_json::Result<()> {
+        let mut document = document.clone();
+        document.annotations.insert(REF_NAME.to_owned(), name.to_owned());
+        let document = to_raw_value(&document)?;
+        let is_old =
+            |entry: &RawValue| serde_json::from_str::<Entry>(entry.get()).is_ok_and(|entry| entry.name() == Some(name));
+        self.entries.retain(|entry| !is_old(entry));
+        self.entries.push(document);
+        Ok(())
+    }
+
     /// Adds a document without a name, unless the index has it.
     pub(crate) fn add_unnamed(&mut self, document: &Descriptor) -> serde_json::Result<()> {
         let digest = document.digest.to_string();
@@ -224,6 +236,15 @@ mod tests {
         index.set(&image("one"), Some("a")).unwrap();
         index.set(&image("one"), None).unwrap();
         assert_eq!(text(&index), wanted(&[entry("one", Some("a")), entry("two", None), entry("one", None)]));
+    }
+
+    #[test]
+    fn a_replaced_document_does_not_stay() {
+        let mut index = IndexFile::empty();
+        index.set(&image("one"), Some("a")).unwrap();
+        index.replace(&image("two"), "b").unwrap();
+        index.replace(&image("three"), "b").unwrap();
+        assert_eq!(text(&index), wanted(&[entry("one", Some("a")), entry("three", Some("b"))]));
     }
 
     #[test]

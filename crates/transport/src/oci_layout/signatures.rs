@@ -6,13 +6,14 @@ use vmroot_model::{Algorithm, Descriptor, Digest, Document, MANIFEST_LIMIT, Medi
 use vmroot_signatures::{SIGNATURE_LIMIT, SIGNATURES_LIMIT, Signature, StoredBundle};
 
 use super::{OciImage, REF_NAME};
+use crate::attachments::attachment_tag;
 use crate::referrers::Referrers;
 use crate::source::{ImageSource as _, read_blob};
 use crate::{Error, Result, bundles};
 
 /// The annotation by which cosign marks the entries of a layout, and the marks of signatures and attestations.
-const KIND: &str = "kind";
-const SIGNATURES: &str = "dev.cosignproject.cosign/sigs";
+pub(super) const KIND: &str = "kind";
+pub(super) const SIGNATURES: &str = "dev.cosignproject.cosign/sigs";
 const ATTESTATIONS: &str = "dev.cosignproject.cosign/atts";
 
 /// The most blobs of a layout that are searched for bundles.
@@ -24,12 +25,14 @@ pub(super) fn is_of_cosign(entry: &Descriptor) -> bool {
 }
 
 impl OciImage {
-    /// Reads the sigstore signatures of all entries that have some. A layout does not say which image they are about, so
-    /// only those with the digest in their payload verify.
+    /// Reads the sigstore signatures of the entry with the tag of a manifest's signatures. A layout of `cosign save` has
+    /// no such tag, and does not say which image its signatures are about, so all of them are returned. Only those with
+    /// the digest in their payload verify.
     pub(super) fn read_signatures(&self, manifest: &Digest) -> Result<Vec<Signature>> {
-        let tag = format!("{}-{}.sig", manifest.algorithm().name(), manifest.hex());
-        let is_attachment = |entry: &&Descriptor| {
-            entry.annotation(KIND) == Some(SIGNATURES) || entry.annotation(REF_NAME) == Some(&*tag)
+        let tag = attachment_tag(manifest);
+        let is_attachment = |entry: &&Descriptor| match entry.annotation(REF_NAME) {
+            Some(name) if name.ends_with(".sig") => name == tag,
+            _ => entry.annotation(KIND) == Some(SIGNATURES),
         };
         let mut signatures = Vec::new();
         for entry in self.entries.iter().filter(is_attachment) {

@@ -4,14 +4,15 @@ use std::fs;
 use std::io::Cursor;
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
-use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, Manifest, MediaType, rfc3339};
+use serde_json::json;
+use vmroot_model::{CONFIG_LIMIT, Descriptor, Digest, MediaType, rfc3339};
 use vmroot_registry::Lookaside;
 use vmroot_signatures::Signature;
 
-use super::signatures::{attachment_tag, directory, read_attachments, read_simple};
+use super::signatures::{directory, read_attachments, read_simple};
 use super::{RegistryDestination, RegistrySource};
-use crate::signature_files::{self, merge};
+use crate::attachments::{Attachments, attachment_tag, layer_of};
+use crate::signature_files;
 use crate::{BlobRole, Error, ImageDestination as _, ImageSource, NewBlob, Result, Reuse};
 
 impl RegistryDestination {
@@ -72,20 +73,18 @@ impl RegistryDestination {
             return Err(self.cannot_hold(reason.to_owned()));
         }
         let mut attachments = self.read_existing(manifest)?;
-        let before = attachments.layers.len();
+        let mut is_changed = false;
         for signature in signatures {
-            let Signature::Sigstore { mime_type, payload, annotations } = signature else { continue };
-            let mut layer = Descriptor::of(MediaType::new(mime_type), payload);
-            layer.annotations.clone_from(annotations);
+            let Some((layer, payload)) = layer_of(signature) else { continue };
             if attachments.add(&layer) {
                 self.put_small(&layer, BlobRole::Layer, payload)?;
+                is_changed = true;
             }
         }
-        if attachments.layers.len() == before {
+        if !is_changed {
             return Ok(());
         }
-        let config = serde_json::to_vec(&attachments.config).expect("a JSON value has no keys but strings");
-        let descriptor = Descriptor::of(MediaType::OCI_CONFIG, &config);
+        let (descriptor, config) = attachments.config();
         self.put_small(&descriptor, BlobRole::Config, &config)?;
         let bytes = attachments.manifest(&descriptor);
         self.put(&[&attachment_tag(manifest)], &bytes, &MediaType::OCI_MANIFEST)
@@ -142,62 +141,11 @@ impl RegistryDestination {
     }
 }
 
-/// The manifest of the sigstore attachments of an image, and its config.
-struct Attachments {
-    layers: Vec<Descriptor>,
-    annotations: Value,
-    config: Value,
-}
-
-impl Attachments {
-    /// Returns a manifest without layers.
-    fn new() -> Self {
-        let config = json!({
-            "architecture": "",
-            "os": "",
-            "config": {},
-            "rootfs": {"type": "layers", "diff_ids": []},
-        });
-        Self { layers: Vec::new(), annotations: Value::Null, config }
-    }
-
-    /// Takes over a manifest with its config. A config that is not JSON is replaced.
-    fn of(manifest: &Manifest, config: &[u8]) -> Self {
-        let new = Self::new();
-        let config = serde_json::from_slice(config).ok().filter(Value::is_object).unwrap_or(new.config);
-        let annotations = match manifest.annotations().is_empty() {
-            true => Value::Null,
-            false => json!(manifest.annotations()),
-        };
-        Self { layers: manifest.layers().to_vec(), annotations, config }
-    }
-
-    /// Adds a layer, and returns whether it is new.
-    fn add(&mut self, layer: &Descriptor) -> bool {
-        let is_same = |other: &Descriptor| {
-            other.digest == layer.digest
-                && other.media_type == layer.media_type
-                && other.annotations == layer.annotations
-        };
-        if self.layers.iter().any(is_same) {
-            return false;
+/// Adds the signatures that are not among `known` yet.
+fn merge(known: &mut Vec<Signature>, new: &[Signature]) {
+    for signature in new {
+        if !known.contains(signature) {
+            known.push(signature.clone());
         }
-        self.layers.push(layer.clone());
-        let ids: Vec<String> = self.layers.iter().map(|layer| layer.digest.to_string()).collect();
-        self.config["rootfs"] = json!({"type": "layers", "diff_ids": ids});
-        true
-    }
-
-    fn manifest(&self, config: &Descriptor) -> Vec<u8> {
-        let mut manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": MediaType::OCI_MANIFEST,
-            "config": config,
-            "layers": self.layers,
-        });
-        if !self.annotations.is_null() {
-            manifest["annotations"] = self.annotations.clone();
-        }
-        manifest.to_string().into_bytes()
     }
 }

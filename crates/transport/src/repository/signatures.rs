@@ -5,6 +5,7 @@ use vmroot_model::{Descriptor, Digest, Document, Manifest, Reference};
 use vmroot_registry::{Client, Lookaside, SignatureLocations};
 use vmroot_signatures::{SIGNATURE_LIMIT, SIGNATURES_LIMIT, Signature};
 
+use crate::attachments::attachment_tag;
 use crate::{Error, Result, signature_files};
 
 /// Returns the signatures of a manifest in the repository of a reference.
@@ -65,11 +66,6 @@ fn read_server(client: &Client, base: &str, reference: &Reference, manifest: &Di
         signatures.push(Signature::from_stored(&bytes));
     }
     Ok(signatures)
-}
-
-/// Returns the tag of the sigstore attachments of a manifest.
-pub(super) fn attachment_tag(manifest: &Digest) -> String {
-    format!("{}-{}.sig", manifest.algorithm().name(), manifest.hex())
 }
 
 /// Returns the manifest with the sigstore attachments of a manifest, or `None` if there is none.

@@ -10,6 +10,7 @@ mod docker;
 mod faults;
 mod hostile;
 mod judges;
+mod layout_signatures;
 mod links;
 mod oci;
 mod pull;

@@ -11,11 +11,11 @@ use vmroot_model::{Descriptor, Digest, MediaType, Reference};
 use vmroot_registry::{
     Client, ClientOptions, Credential, FixedCredential, Lookaside, SignatureLocations, SignaturePlaces,
 };
+use vmroot_signatures::{SIGNATURES_LIMIT, SIGSTORE_SIGNATURE_TYPE, Signature};
 use vmroot_testkit::registry::{Features, Registry};
 use vmroot_transport::{
     Error, ImageDestination as _, ImageSource as _, ManifestPlace, RegistryDestination, RegistryPlace, RegistrySource,
 };
-use vmroot_signatures::{SIGNATURES_LIMIT, SIGSTORE_SIGNATURE_TYPE, Signature};
 
 const MANIFEST: &[u8] = br#"{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","size":2,"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"},"layers":[]}"#;
 
@@ -76,11 +76,11 @@ fn reference(registry: &str) -> Reference {
     Reference::parse(&format!("{registry}/team/app:v1")).unwrap()
 }
 
-fn simple(text: &str) -> Signature {
+pub(crate) fn simple(text: &str) -> Signature {
     Signature::Simple([&[0xa3], text.as_bytes()].concat())
 }
 
-fn sigstore(text: &str) -> Signature {
+pub(crate) fn sigstore(text: &str) -> Signature {
     let annotations = BTreeMap::from([("dev.cosignproject.cosign/signature".to_owned(), text.to_owned())]);
     Signature::Sigstore {
         mime_type: SIGSTORE_SIGNATURE_TYPE.to_owned(),
