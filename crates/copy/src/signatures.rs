@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vmroot_model::{Digest, Index, Reference};
+use vmroot_signatures::{ImageIdentity, Signature};
 use vmroot_transport::{JudgedImage, ManifestPlace};
-use vmroot_signatures::Signature;
 
 use crate::copier::{Copied, Job};
 use crate::{Error, Result};
@@ -69,8 +69,8 @@ impl Job<'_> {
         self.signatures.carried().get(digest).is_some_and(|signatures| !signatures.is_empty())
     }
 
-    /// Asks the policy about a document, and reads the signatures to carry. Referrers are not judged: they are about
-    /// images, and have no names.
+    /// Asks the policy about a document, and reads the signatures to carry. Referrers are judged before, and carry none:
+    /// their own signatures are other referrers.
     pub(crate) fn prepare(&self, bytes: &[u8], digest: &Digest, place: ManifestPlace) -> Result<()> {
         if place == ManifestPlace::Referrer || self.signatures.carried().contains_key(digest) {
             return Ok(());
@@ -126,15 +126,27 @@ impl Job<'_> {
     }
 
     fn admit(&self, manifest: &[u8], digest: &Digest, indexes: &[(Digest, Vec<u8>)]) -> Result<()> {
-        let Some(admission) = &self.options().admission else {
+        self.admit_as(None, manifest, digest, indexes)
+    }
+
+    /// Asks the policy about a document under a name. `None` stands for that of the source.
+    pub(crate) fn admit_as(
+        &self,
+        identity: Option<ImageIdentity>,
+        manifest: &[u8],
+        digest: &Digest,
+        indexes: &[(Digest, Vec<u8>)],
+    ) -> Result<()> {
+        let Some(admission) = self.options().admission.as_ref().filter(|it| !it.accepts_everything()) else {
             return Ok(());
         };
-        if !self.is_judged()? {
+        let identity = identity.map_or_else(|| self.source.identity(), Ok).map_err(|error| self.source_error(error))?;
+        if admission.accepts_unseen(&identity) {
             return Ok(());
         }
         self.options().cancel.check()?;
         let image = JudgedImage { manifest, digest: *digest, indexes };
-        let admitted = admission.check(self.source, &image).map_err(|error| self.source_error(error))?;
+        let admitted = admission.check_as(&identity, self.source, &image).map_err(|error| self.source_error(error))?;
         self.destination.note_admitted(&admitted);
         Ok(())
     }

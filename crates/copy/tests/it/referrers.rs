@@ -1,11 +1,16 @@
 //! Documents that refer to the image.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::json;
 use vmroot_compress::Target;
 use vmroot_copy::{Compression, Error};
 use vmroot_errors::ErrorKind;
-use vmroot_model::{Descriptor, Digest, MediaType};
-use vmroot_transport::ManifestPlace;
+use vmroot_model::{Descriptor, Digest, MediaType, Reference};
+use vmroot_signatures::{
+    Applicable, EvaluationOptions, ImageIdentity, ImageToJudge, Judge, Refusal, Requirement, SignatureSource, Verdict,
+};
+use vmroot_transport::{Admission, ManifestPlace};
 
 use crate::destination::MemoryDestination;
 use crate::image::{add_artifact, image, json_of, plain};
@@ -108,4 +113,63 @@ fn endless_referrers_are_an_error() {
     assert!(matches!(error, Error::TooManyReferrers { limit: 1000, .. }), "{error:?}");
     assert_eq!(error.kind(), ErrorKind::Limit);
     assert_eq!(destination.state().commits, 0);
+}
+
+/// Refuses one document, and remembers those that it was asked about.
+#[derive(Debug, Default)]
+struct Gate {
+    refused: Option<Digest>,
+    asked: Mutex<Vec<(String, Digest)>>,
+}
+
+impl Judge for Gate {
+    fn requirements(&self, _: &ImageIdentity) -> Applicable<'_> {
+        Applicable { scope: None, file: None, requirements: &[Requirement::Reject] }
+    }
+
+    fn judge(&self, image: &ImageToJudge<'_>, _: &dyn SignatureSource, _: &EvaluationOptions) -> Verdict {
+        self.asked.lock().unwrap().push((image.identity.identity().to_owned(), image.digest));
+        let mut verdict = Verdict::of(&self.requirements(image.identity), image);
+        if self.refused == Some(image.digest) {
+            verdict.refusal = Some(Refusal::NotSigned);
+        }
+        verdict
+    }
+}
+
+/// A bill of materials is judged under the repository and its digest. A signature is not: nobody signs it.
+#[test]
+fn referrers_are_judged_unless_they_are_signatures() {
+    let image = image("amd64");
+    let mut source = MemorySource::of_image(&image);
+    source.repository = Some(Reference::parse("example.com/a:1").unwrap());
+    let top = source.top.unwrap();
+    let subject = Descriptor::of(MediaType::OCI_MANIFEST, &image.manifest.bytes);
+    let bill = add_artifact(&mut source, "bill", Some(&subject));
+    let manifest = source.documents[&bill.digest].0.clone();
+    let manifest = String::from_utf8(manifest).unwrap().replace("vnd.example", "vnd.dev.sigstore.bundle.v0.3+json");
+    let bundle = source.add_document(manifest.as_bytes(), MediaType::OCI_MANIFEST.as_str());
+    let smuggled = manifest.replace("vnd.oci.empty.v1+json", "vnd.oci.image.config.v1+json");
+    let smuggled = source.add_document(smuggled.as_bytes(), MediaType::OCI_MANIFEST.as_str());
+    source.top = Some(top);
+    source.referrers.insert(top, vec![bill.clone(), bundle.clone()]);
+    let run = |source: &MemorySource, refused: Option<Digest>| {
+        let gate = Arc::new(Gate { refused, asked: Mutex::default() });
+        let mut options = with_referrers();
+        options.admission = Some(Admission { policy: Arc::clone(&gate) as _, require_signed: false });
+        let destination = MemoryDestination::new();
+        let result = copy(source, &destination, options);
+        let asked = gate.asked.lock().unwrap().clone();
+        (result, asked, destination.state().commits)
+    };
+    let (result, asked, commits) = run(&source, None);
+    assert_eq!((result.unwrap().referrers.len(), commits), (2, 1));
+    let named = ("example.com/a:1".to_owned(), top);
+    assert_eq!(asked, [named, (format!("example.com/a@{}", bill.digest), bill.digest)]);
+    let (result, _, commits) = run(&source, Some(bill.digest));
+    assert_eq!((result.unwrap_err().kind(), commits), (ErrorKind::Policy, 0));
+    assert!(run(&source, Some(bundle.digest)).0.is_ok());
+    // An image is no signature by its own word.
+    source.referrers.insert(top, vec![smuggled.clone()]);
+    assert!(run(&source, Some(smuggled.digest)).0.is_err());
 }

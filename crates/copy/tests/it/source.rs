@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use vmroot_errors::ErrorKind;
 use vmroot_model::{Descriptor, Digest, MediaType, Reference};
+use vmroot_signatures::ImageIdentity;
 use vmroot_testkit::image::{Image, Index};
 use vmroot_transport::{BlobBody, Error, ImageSource, RawManifest, Result};
 
@@ -130,6 +131,13 @@ impl ImageSource for MemorySource {
 
     fn has_instance(&self, digest: &Digest) -> bool {
         self.documents.contains_key(digest)
+    }
+
+    fn identity(&self) -> Result<ImageIdentity> {
+        match &self.repository {
+            Some(repository) => Ok(ImageIdentity::docker(repository)?),
+            None => Ok(ImageIdentity::tarball()),
+        }
     }
 
     fn repository(&self) -> Option<&Reference> {
