@@ -19,14 +19,15 @@ mod source;
 mod verdict;
 
 pub use error::{Error, Result};
-pub use evaluate::{EvaluationOptions, ImageToJudge, evaluate};
+pub use evaluate::{EvaluationOptions, ImageToJudge, evaluate, verified_attestations};
 pub use identity::{ImageIdentity, PathTransport, StorageImage};
 pub use payload::{PAYLOAD_LIMIT, Payload, PayloadKind};
 pub use policy::{Applicable, POLICY_LIMIT, Policy, Section};
 pub use requirement::{AttachmentSigners, BundleSigners, DataSource, KeyType, Requirement};
 pub use signature::{SIGNATURE_LIMIT, SIGSTORE_SIGNATURE_TYPE, Signature, StoredBundle};
 pub use signed_identity::SignedIdentity;
-pub use source::{BUNDLES_LIMIT, NoSignatures, SIGNATURES_LIMIT, SignatureSource, SourceError};
+pub use source::{BUNDLES_LIMIT, Bundles, NoSignatures, SIGNATURES_LIMIT, SignatureSource, SourceError};
 pub use verdict::{
     Accepted, Coverage, Examined, Judgement, Outcome, Refusal, Refused, SignatureKind, SourceFailure, Verdict,
+    VerifiedAttestation,
 };
