@@ -19,6 +19,7 @@ use crate::http::{self, Access, AddressScope, Failure, Http, HttpRequest, HttpRe
 use crate::lookaside::SignatureExtensions;
 use crate::observer::RequestEvent;
 use crate::parts::Budget;
+use crate::referrers::ReferrerLists;
 use crate::{Cancel, ClientOptions, Error, HostOptions, Result, challenge, token};
 
 /// The maximum number of times that one request is sent: without credentials, with a token, with a new token, and with
@@ -63,6 +64,8 @@ struct Shared {
     probed: Mutex<HashSet<Url>>,
     /// The registries that store signatures themselves, and those that do not.
     signature_extensions: SignatureExtensions,
+    /// The repositories with a list of referrers, and those without.
+    referrer_lists: ReferrerLists,
     /// The limits on connections and memory that all blobs share.
     budget: Arc<Budget>,
 }
@@ -79,14 +82,9 @@ impl Client {
         let budget = Budget::new(options.connections);
         let cancel = options.cancel.clone();
         let http = Http::new(options)?;
-        let (endpoints, probed, signature_extensions) = Default::default();
-        Ok(Self {
-            shared: Arc::new(Shared { http, authorizer, endpoints, probed, signature_extensions, budget }),
-            cancel,
-            insecure: None,
-            has_alternative: false,
-            failures: 0,
-        })
+        let (endpoints, probed, signature_extensions, referrer_lists) = Default::default();
+        let shared = Shared { http, authorizer, endpoints, probed, signature_extensions, referrer_lists, budget };
+        Ok(Self { shared: Arc::new(shared), cancel, insecure: None, has_alternative: false, failures: 0 })
     }
 
     /// Returns a clone whose requests are cancelled by `cancel`, and no longer by
@@ -178,6 +176,12 @@ impl Client {
     }
 
     /// Returns the base URL of the registry at a host, which is determined on the first call.
+    /// Returns the base URL of the registry of a reference.
+    pub(crate) fn base_of(&self, reference: &Reference) -> Result<Url> {
+        let settings = self.host_settings(reference.domain(), reference.path())?;
+        self.base_url(reference.registry_host(), &settings)
+    }
+
     fn base_url(&self, host: &str, settings: &Arc<HostOptions>) -> Result<Url> {
         let key = (host.to_owned(), Arc::clone(settings));
         if let Some(base) = self.endpoints().get(&key) {
@@ -263,6 +267,11 @@ impl Client {
     /// Returns the registries that are known to store signatures themselves, or not to.
     pub(crate) fn signature_extensions(&self) -> &SignatureExtensions {
         &self.shared.signature_extensions
+    }
+
+    /// Returns the repositories that are known to have a list of referrers, or none.
+    pub(crate) fn referrer_lists(&self) -> &ReferrerLists {
+        &self.shared.referrer_lists
     }
 
     /// Returns the limits on connections and memory that all blobs share.

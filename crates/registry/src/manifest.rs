@@ -77,7 +77,14 @@ impl Client {
 
     fn manifest_called(&self, reference: &Reference, name: &str, expected: Option<&Digest>) -> Result<FetchedManifest> {
         let request = self.manifest_request(reference, Method::GET, name)?;
-        self.send(reference, &request, |response| read(response, expected))
+        self.send(reference, &request, |response| {
+            let headers = response.headers().clone();
+            let fetched = read(response, expected)?;
+            if let Some(base) = &request.base {
+                self.referrer_lists().note_manifest(base, reference, &headers, &fetched.digest);
+            }
+            Ok(fetched)
+        })
     }
 
     pub(crate) fn manifest_request(&self, reference: &Reference, method: Method, name: &str) -> Result<HttpRequest> {

@@ -1,6 +1,8 @@
 //! Manifests that refer to another one as their subject (OCI distribution-spec 1.1, "Listing Referrers" and "Referrers
 //! Tag Schema").
 
+mod places;
+
 use std::collections::HashSet;
 
 use reqwest::Method;
@@ -13,6 +15,8 @@ use crate::backoff::Backoff;
 use crate::http::{Access, HttpRequest, RequestBody};
 use crate::listing::Pages;
 use crate::{Client, Error, MANIFEST_LIMIT, Result};
+
+pub(crate) use places::{ReferrerList, ReferrerLists};
 
 /// The maximum number of referrers whose manifests are fetched because their descriptors have no type of artifact.
 const LOOKUP_LIMIT: usize = 256;
@@ -57,10 +61,52 @@ impl Client {
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>> {
-        let listed = match self.listed_referrers(reference, subject, artifact_type)? {
+        let listed = match self.list_or_note(reference, subject, artifact_type)? {
             Some(listed) => listed,
             None => self.tagged_referrers(reference, subject)?,
         };
+        self.select_referrers(reference, listed, artifact_type)
+    }
+
+    /// Returns the referrers from the place that probably has them. This is the fallback tag alone, with one request less, if
+    /// a manifest of the repository had the headers of a registry without a list. [`Self::other_referrers`] returns those of
+    /// the list, if there is one nevertheless. For any other registry, the result is that of [`Self::referrers`].
+    ///
+    /// # Errors
+    /// As for [`Self::referrers`].
+    pub fn probable_referrers(&self, reference: &Reference, subject: &Digest) -> Result<Vec<Descriptor>> {
+        match self.known_list(reference)? {
+            Some(ReferrerList::Unlikely | ReferrerList::Missing) => {
+                let tagged = self.tagged_referrers(reference, subject)?;
+                self.select_referrers(reference, tagged, None)
+            }
+            _ => self.referrers(reference, subject, None),
+        }
+    }
+
+    /// Returns the referrers that [`Self::probable_referrers`] did not look for.
+    ///
+    /// # Errors
+    /// As for [`Self::referrers`].
+    pub fn other_referrers(&self, reference: &Reference, subject: &Digest) -> Result<Vec<Descriptor>> {
+        if self.known_list(reference)? != Some(ReferrerList::Unlikely) {
+            return Ok(Vec::new());
+        }
+        let listed = self.list_or_note(reference, subject, None)?.unwrap_or_default();
+        self.select_referrers(reference, listed, None)
+    }
+
+    fn known_list(&self, reference: &Reference) -> Result<Option<ReferrerList>> {
+        Ok(self.referrer_lists().get(&self.base_of(reference)?, reference))
+    }
+
+    /// Returns each of the listed referrers once, or only those of a type.
+    fn select_referrers(
+        &self,
+        reference: &Reference,
+        listed: Vec<Descriptor>,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>> {
         let (mut seen, mut lookups) = (HashSet::new(), 0);
         let mut referrers = Vec::new();
         for mut descriptor in listed {
@@ -77,6 +123,20 @@ impl Client {
             }
         }
         Ok(referrers)
+    }
+
+    /// Returns the registry's list of referrers as [`Self::listed_referrers`] does, and notes whether it has one.
+    fn list_or_note(
+        &self,
+        reference: &Reference,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Option<Vec<Descriptor>>> {
+        let listed = self.listed_referrers(reference, subject, artifact_type)?;
+        let base = self.base_of(reference)?;
+        let known = if listed.is_some() { ReferrerList::Present } else { ReferrerList::Missing };
+        self.referrer_lists().note(&base, reference, known);
+        Ok(listed)
     }
 
     /// Returns the registry's list of referrers, or `None` if the registry has no such list.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use vmroot_model::Digest;
 
-use crate::{Applicable, ImageIdentity, SignatureSource, Verdict};
+use crate::{Applicable, ImageIdentity, SignatureSource, Verdict, VerifiedAttestation};
 
 /// An image that a judge is asked about.
 #[derive(Debug, Clone, Copy)]
@@ -45,4 +45,18 @@ pub trait Judge: Send + Sync + fmt::Debug {
 
     /// Judges an image: all requirements on it must be met. Signatures are requested from `source` only as they are needed.
     fn judge(&self, image: &ImageToJudge<'_>, source: &dyn SignatureSource, options: &EvaluationOptions) -> Verdict;
+
+    /// Returns the attestations about an image by signers that the requirements name. Others are left out, and so are
+    /// signatures.
+    ///
+    /// # Errors
+    /// The reason for which the documents of the image, the keys of a requirement or the bundles cannot be read.
+    fn attestations(
+        &self,
+        _image: &ImageToJudge<'_>,
+        _source: &dyn SignatureSource,
+        _now: SystemTime,
+    ) -> Result<Vec<VerifiedAttestation>, String> {
+        Ok(Vec::new())
+    }
 }

@@ -21,7 +21,8 @@ pub use requirement::{AttachmentSigners, BundleSigners, DataSource, KeyType, Req
 pub use section::{Applicable, Section};
 pub use signature::{SIGNATURE_LIMIT, SIGSTORE_SIGNATURE_TYPE, Signature, StoredBundle};
 pub use signed_identity::{SignedIdentity, check_prefix};
-pub use source::{BUNDLES_LIMIT, NoSignatures, SIGNATURES_LIMIT, SignatureSource, SourceError};
+pub use source::{BUNDLES_LIMIT, Bundles, NoSignatures, SIGNATURES_LIMIT, SignatureSource, SourceError};
 pub use verdict::{
     Accepted, Coverage, Examined, Judgement, Outcome, Refusal, Refused, SignatureKind, SourceFailure, Verdict,
+    VerifiedAttestation,
 };

@@ -26,12 +26,25 @@ pub trait SignatureSource {
     /// Any error that leaves unknown which signatures there are.
     fn signatures(&self, manifest: &Digest) -> Result<Vec<Signature>, SourceError>;
 
-    /// Returns the sigstore bundles that refer to a manifest or index, in a fixed order.
+    /// Returns the sigstore bundles that refer to a manifest or index, in a fixed order. They may be read when they are
+    /// taken.
     ///
     /// # Errors
     /// Any error that leaves unknown which bundles there are.
-    fn bundles(&self, manifest: &Digest) -> Result<Vec<StoredBundle>, SourceError>;
+    fn bundles<'a>(&'a self, manifest: &Digest) -> Result<Bundles<'a>, SourceError>;
+
+    /// Returns bundles that [`Self::bundles`] has not looked for, because they are unlikely. An evaluation asks for them if
+    /// no other signature meets a requirement.
+    ///
+    /// # Errors
+    /// As [`Self::bundles`].
+    fn further_bundles<'a>(&'a self, _manifest: &Digest) -> Result<Bundles<'a>, SourceError> {
+        Ok(Box::new(std::iter::empty()))
+    }
 }
+
+/// Bundles that are read one after the other. An error ends them.
+pub type Bundles<'a> = Box<dyn Iterator<Item = Result<StoredBundle, SourceError>> + 'a>;
 
 /// A source of images that cannot have signatures, such as a `docker-archive:`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,7 +55,7 @@ impl SignatureSource for NoSignatures {
         Ok(Vec::new())
     }
 
-    fn bundles(&self, _: &Digest) -> Result<Vec<StoredBundle>, SourceError> {
-        Ok(Vec::new())
+    fn bundles<'a>(&'a self, _: &Digest) -> Result<Bundles<'a>, SourceError> {
+        Ok(Box::new(std::iter::empty()))
     }
 }

@@ -100,6 +100,21 @@ pub struct Accepted {
     pub reference: Option<String>,
 }
 
+/// A verified statement about an image that is not a signature, such as its build or its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedAttestation {
+    /// The digest that the statement is about.
+    pub verified: Digest,
+    /// The document that has this digest.
+    pub coverage: Coverage,
+    /// The digest of the document that has the bundle.
+    pub manifest: Digest,
+    /// The type of the predicate.
+    pub predicate_type: String,
+    /// The signer: the hint of a public key, or the identity of a certificate.
+    pub signer: String,
+}
+
 /// The document that a signature is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coverage {

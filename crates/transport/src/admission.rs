@@ -6,11 +6,11 @@ use std::time::SystemTime;
 
 use vmroot_model::Digest;
 use vmroot_signatures::{
-    EvaluationOptions, ImageIdentity, ImageToJudge, Judge, Refused, Signature, SignatureSource, SourceError,
-    StoredBundle, Verdict,
+    Bundles, EvaluationOptions, ImageIdentity, ImageToJudge, Judge, Refused, Signature, SignatureSource, SourceError,
+    StoredBundle, Verdict, VerifiedAttestation,
 };
 
-use crate::{Error, ImageSource, Result};
+use crate::{BundleList, Error, ImageSource, Result};
 
 /// A policy that images must meet before they are stored under a name, copied or used.
 #[derive(Debug, Clone)]
@@ -113,11 +113,30 @@ impl Admission {
         image: &JudgedImage<'_>,
     ) -> (Verdict, SeenSignatures) {
         let recorder = Recorder { source, seen: Mutex::default() };
-        let &JudgedImage { manifest, digest, indexes } = image;
-        let judged = ImageToJudge { identity, manifest, digest, indexes };
+        let judged = image.under(identity);
         let options = EvaluationOptions { now: SystemTime::now(), require_signed: self.require_signed };
         let verdict = self.policy.judge(&judged, &recorder, &options);
         (verdict, recorder.seen.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the attestations about an image by signers of the policy. An image that the policy does not accept, for
+    /// example because a key cannot be read, has none.
+    pub fn attestations(
+        &self,
+        identity: &ImageIdentity,
+        source: &dyn ImageSource,
+        image: &JudgedImage<'_>,
+    ) -> Vec<VerifiedAttestation> {
+        let recorder = Recorder { source, seen: Mutex::default() };
+        self.policy.attestations(&image.under(identity), &recorder, SystemTime::now()).unwrap_or_default()
+    }
+}
+
+impl<'a> JudgedImage<'a> {
+    /// Returns the image under a name.
+    fn under(&self, identity: &'a ImageIdentity) -> ImageToJudge<'a> {
+        let &Self { manifest, digest, indexes } = self;
+        ImageToJudge { identity, manifest, digest, indexes }
     }
 }
 
@@ -134,6 +153,20 @@ struct Recorder<'a> {
 }
 
 impl Recorder<'_> {
+    /// Returns bundles that are kept when they are taken.
+    fn recorded<'a>(&'a self, manifest: &Digest, bundles: BundleList<'a>) -> Bundles<'a> {
+        let manifest = *manifest;
+        Box::new(bundles.map(move |read| {
+            let bundle = read?;
+            let mut seen = self.seen();
+            let kept = seen.bundles.entry(manifest).or_default();
+            if !kept.contains(&bundle) {
+                kept.push(bundle.clone());
+            }
+            Ok(bundle)
+        }))
+    }
+
     fn seen(&self) -> std::sync::MutexGuard<'_, SeenSignatures> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,9 +179,16 @@ impl SignatureSource for Recorder<'_> {
         Ok(signatures)
     }
 
-    fn bundles(&self, manifest: &Digest) -> std::result::Result<Vec<StoredBundle>, SourceError> {
-        let bundles = self.source.bundles(manifest)?;
-        self.seen().bundles.insert(*manifest, bundles.clone());
-        Ok(bundles)
+    fn bundles<'a>(&'a self, manifest: &Digest) -> std::result::Result<Bundles<'a>, SourceError> {
+        // Those of a file or the cache cost no requests, so all of them are kept.
+        if self.source.repository().is_none() {
+            let all: Vec<_> = self.recorded(manifest, self.source.probable_bundles(manifest)?).collect();
+            return Ok(Box::new(all.into_iter()));
+        }
+        Ok(self.recorded(manifest, self.source.probable_bundles(manifest)?))
+    }
+
+    fn further_bundles<'a>(&'a self, manifest: &Digest) -> std::result::Result<Bundles<'a>, SourceError> {
+        Ok(self.recorded(manifest, self.source.further_bundles(manifest)?))
     }
 }

@@ -10,6 +10,10 @@ use crate::{Error, Result};
 /// The beginning of the media types of bundles.
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 
+/// The annotation with the type of a bundle's predicate, and the type of signatures.
+const PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
+const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
+
 /// The largest bundle in bytes. An attestation with a bill of materials can have some megabytes.
 pub(crate) const BUNDLE_LIMIT: u64 = 16 << 20;
 
@@ -32,27 +36,42 @@ pub(crate) fn of_referrers<S: ImageSource + ?Sized>(source: &S, subject: &Digest
 pub(crate) fn of_listed<S: ImageSource + ?Sized>(
     source: &S,
     subject: &Digest,
-    mut referrers: Vec<Descriptor>,
+    referrers: Vec<Descriptor>,
 ) -> Result<Vec<StoredBundle>> {
-    referrers.sort_by_key(|referrer| !has_bundle_type(referrer));
-    let mut bundles = Vec::new();
-    let mut total = 0;
-    for referrer in referrers.into_iter().take(BUNDLES_LIMIT) {
-        let read = read_bundle(source, subject, &referrer, TOTAL_LIMIT.saturating_sub(total));
-        match read {
-            Ok((size, bundle)) => {
-                total += size;
-                bundles.extend(bundle);
-            }
-            Err(error) if is_of_document(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(bundles)
+    in_turn(source, subject, referrers).collect()
 }
 
-fn has_bundle_type(referrer: &Descriptor) -> bool {
-    referrer.artifact_type.as_ref().is_some_and(|kind| kind.as_str().starts_with(BUNDLE))
+/// Returns the bundles among some documents, as [`of_referrers`] does. Each is read when it is taken.
+pub(crate) fn in_turn<'a, S: ImageSource + ?Sized>(
+    source: &'a S,
+    subject: &Digest,
+    mut referrers: Vec<Descriptor>,
+) -> impl Iterator<Item = Result<StoredBundle>> + 'a {
+    referrers.sort_by_key(rank);
+    let subject = *subject;
+    let mut total = 0;
+    referrers.into_iter().take(BUNDLES_LIMIT).filter_map(move |referrer| {
+        match read_bundle(source, &subject, &referrer, TOTAL_LIMIT.saturating_sub(total)) {
+            Ok((size, bundle)) => {
+                total += size;
+                bundle.map(Ok)
+            }
+            Err(error) if is_of_document(&error) => None,
+            Err(error) => Some(Err(error)),
+        }
+    })
+}
+
+/// Returns the place of a document in the order of reading: bundles first, and among them those that do not claim to be an
+/// attestation, because a policy needs signatures. The claim is not signed.
+fn rank(referrer: &Descriptor) -> u8 {
+    let is_bundle = referrer.artifact_type.as_ref().is_some_and(|kind| kind.as_str().starts_with(BUNDLE));
+    let is_attestation = referrer.annotation(PREDICATE_TYPE).is_some_and(|kind| kind != SIGNATURE);
+    match (is_bundle, is_attestation) {
+        (true, false) => 0,
+        (true, true) => 1,
+        (false, _) => 2,
+    }
 }
 
 /// Returns whether an error is one of the document, not of the source.

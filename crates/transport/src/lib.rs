@@ -65,7 +65,7 @@ pub use open_destination::{DestinationOptions, delete_image, open_destination};
 pub use repository::{ListedTags, RegistryDestination, RegistryPlace, RegistrySource};
 pub use selector::{ArchiveImage, ImageSelector};
 pub use sif::open_sif;
-pub use source::{BlobBody, ImageSource, RawManifest};
+pub use source::{BlobBody, BundleList, ImageSource, RawManifest};
 pub use tar_writer::TarWriter;
 pub use tarball::{TarballOptions, open_tarball};
 pub use validate::validate_tar;

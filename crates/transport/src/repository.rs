@@ -17,7 +17,7 @@ use vmroot_model::{Descriptor, Digest, LayerCompression, Reference};
 use vmroot_registry::{Client, RequestEvent, SignaturePlaces};
 use vmroot_signatures::{ImageIdentity, Signature};
 
-use crate::{BlobBody, Error, ImageSource, RawManifest, Result, identity};
+use crate::{BlobBody, BundleList, Error, ImageSource, RawManifest, Result, bundles, identity};
 use fallback::FallbackReader;
 
 pub use destination::RegistryDestination;
@@ -208,6 +208,16 @@ impl ImageSource for RegistrySource {
 
     fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
         self.try_places(|client, reference| Ok(client.referrers(reference, digest, None)?))
+    }
+
+    fn probable_bundles<'a>(&'a self, manifest: &Digest) -> Result<BundleList<'a>> {
+        let listed = self.try_places(|client, reference| Ok(client.probable_referrers(reference, manifest)?))?;
+        Ok(Box::new(bundles::in_turn(self, manifest, listed)))
+    }
+
+    fn further_bundles<'a>(&'a self, manifest: &Digest) -> Result<BundleList<'a>> {
+        let listed = self.try_places(|client, reference| Ok(client.other_referrers(reference, manifest)?))?;
+        Ok(Box::new(bundles::in_turn(self, manifest, listed)))
     }
 
     fn identity(&self) -> Result<ImageIdentity> {

@@ -110,6 +110,23 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
         bundles::of_referrers(self, manifest)
     }
 
+    /// Returns the bundles of [`Self::bundles`] that are found with the fewest requests. Those of a registry are read when
+    /// they are taken. [`Self::further_bundles`] returns the others.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    fn probable_bundles<'a>(&'a self, manifest: &Digest) -> Result<BundleList<'a>> {
+        Ok(Box::new(self.bundles(manifest)?.into_iter().map(Ok)))
+    }
+
+    /// Returns the bundles that [`Self::probable_bundles`] has not looked for. Most sources have none.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    fn further_bundles<'a>(&'a self, _manifest: &Digest) -> Result<BundleList<'a>> {
+        Ok(Box::new(std::iter::empty()))
+    }
+
     /// Returns the document by which the image was written into the source, if [`Self::manifest`] returns another one: a
     /// manifest with the same config, or an index that lists the manifest. The source may not have its layers or other
     /// images, so it is for descriptions of the image only.
@@ -128,6 +145,9 @@ pub trait ImageSource: Send + Sync + fmt::Debug {
         Vec::new()
     }
 }
+
+/// Bundles that are read one after the other. An error ends them.
+pub type BundleList<'a> = Box<dyn Iterator<Item = Result<StoredBundle>> + 'a>;
 
 impl dyn ImageSource + '_ {
     /// Reads a whole blob of at most `limit` bytes, and checks its size and digest.

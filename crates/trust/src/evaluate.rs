@@ -4,6 +4,7 @@ mod attachments;
 mod bundles;
 mod examiner;
 mod files;
+mod list;
 mod simple;
 mod targets;
 
@@ -11,7 +12,7 @@ use std::time::SystemTime;
 
 use vmroot_signatures::{
     Applicable, EvaluationOptions, ImageIdentity, ImageToJudge, Judgement, Outcome, Refusal, Requirement,
-    SignatureSource, Verdict,
+    SignatureSource, Verdict, VerifiedAttestation,
 };
 
 use crate::Policy;
@@ -53,6 +54,30 @@ pub fn evaluate(
         verdict.refusal = Some(Refusal::NotSigned);
     }
     verdict
+}
+
+/// Returns the attestations about an image by the signers of its `vmrootBundleSigned` requirements. Others are left out, and
+/// so are signatures.
+///
+/// # Errors
+/// The reason for which the documents of the image, the keys of a requirement or the bundles cannot be read.
+pub fn verified_attestations(
+    policy: &Policy,
+    image: &ImageToJudge<'_>,
+    source: &dyn SignatureSource,
+    now: SystemTime,
+) -> Result<Vec<VerifiedAttestation>, String> {
+    let targets = Targets::check(image)?;
+    let mut found: Vec<VerifiedAttestation> = Vec::new();
+    for requirement in policy.requirements(image.identity).requirements {
+        let Requirement::BundleSigned(signers) = requirement else { continue };
+        for attestation in bundles::attestations(&targets, source, signers, now)? {
+            if !found.contains(&attestation) {
+                found.push(attestation);
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn verifies_signatures(applicable: &Applicable<'_>) -> bool {

@@ -15,13 +15,14 @@ mod payload;
 mod policy;
 
 pub use error::{Error, Result};
-pub use evaluate::evaluate;
+pub use evaluate::{evaluate, verified_attestations};
 pub use payload::{PAYLOAD_LIMIT, Payload, PayloadKind};
 pub use policy::{POLICY_LIMIT, Policy};
 #[doc(no_inline)]
 pub use vmroot_signatures::{
-    Accepted, Applicable, AttachmentSigners, BUNDLES_LIMIT, BundleSigners, Coverage, DataSource, EvaluationOptions,
-    Examined, ImageIdentity, ImageToJudge, Judge, Judgement, KeyType, NoSignatures, Outcome, PathTransport, Refusal,
-    Refused, Requirement, SIGNATURE_LIMIT, SIGNATURES_LIMIT, SIGSTORE_SIGNATURE_TYPE, Section, Signature,
-    SignatureKind, SignatureSource, SignedIdentity, SourceError, SourceFailure, StorageImage, StoredBundle, Verdict,
+    Accepted, Applicable, AttachmentSigners, BUNDLES_LIMIT, BundleSigners, Bundles, Coverage, DataSource,
+    EvaluationOptions, Examined, ImageIdentity, ImageToJudge, Judge, Judgement, KeyType, NoSignatures, Outcome,
+    PathTransport, Refusal, Refused, Requirement, SIGNATURE_LIMIT, SIGNATURES_LIMIT, SIGSTORE_SIGNATURE_TYPE, Section,
+    Signature, SignatureKind, SignatureSource, SignedIdentity, SourceError, SourceFailure, StorageImage, StoredBundle,
+    Verdict, VerifiedAttestation,
 };

@@ -5,12 +5,14 @@ mod parse;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use vmroot_signatures::{
     Applicable, EvaluationOptions, ImageIdentity, ImageToJudge, Judge, Requirement, SignatureSource, Verdict,
+    VerifiedAttestation,
 };
 
-use crate::{Error, Result, evaluate};
+use crate::{Error, Result, evaluate, verified_attestations};
 
 /// The largest policy in bytes.
 pub const POLICY_LIMIT: usize = 4 << 20;
@@ -156,6 +158,15 @@ impl Judge for Policy {
 
     fn judge(&self, image: &ImageToJudge<'_>, source: &dyn SignatureSource, options: &EvaluationOptions) -> Verdict {
         evaluate(self, image, source, options)
+    }
+
+    fn attestations(
+        &self,
+        image: &ImageToJudge<'_>,
+        source: &dyn SignatureSource,
+        now: SystemTime,
+    ) -> std::result::Result<Vec<VerifiedAttestation>, String> {
+        verified_attestations(self, image, source, now)
     }
 }
 

@@ -235,3 +235,40 @@ fn a_list_that_always_changes_is_an_error() {
     let request = fixture.requests("/manifests/sha256-").into_iter().find(|request| request.method == "PUT").unwrap();
     assert_eq!(request.header("if-none-match"), Some("*"));
 }
+
+#[test]
+fn the_fallback_tag_is_asked_first_where_a_list_is_unlikely() {
+    // Whether the registry has the headers of distribution, and a list; the requests, and those after them.
+    let cases: [(bool, bool, &[&str], &[&str]); 4] = [
+        (false, true, &["/referrers/sha256:"], &[]),
+        (false, false, &["/referrers/sha256:", "/manifests/sha256-"], &[]),
+        (true, false, &["/manifests/sha256-"], &["/referrers/sha256:"]),
+        (true, true, &["/manifests/sha256-"], &["/referrers/sha256:"]),
+    ];
+    for (distribution, referrers, first, then) in cases {
+        let (fixture, artifacts) = fixture(Features { referrers, distribution, ..Features::default() });
+        fixture.registry.put_manifest(NAME, None, MANIFEST_TYPE, &artifacts[0]);
+        let change = ReferrerChange::Add { manifest: &artifacts[0], media_type: &MediaType::OCI_MANIFEST };
+        client().update_referrers_fallback(&fixture.reference(), &fixture.manifest, change).unwrap();
+        let client = client();
+        client.manifest_by_digest(&fixture.reference(), &fixture.manifest).unwrap();
+        let requests = || {
+            let parts = fixture.registry.requests().into_iter().map(|request| request.path);
+            let parts: Vec<String> = parts.filter(|path| path.contains("/sha256")).collect();
+            fixture.registry.clear_requests();
+            parts
+        };
+        requests();
+        let probable = client.probable_referrers(&fixture.reference(), &fixture.manifest).unwrap();
+        assert_eq!(digests(&probable), digests_of(&artifacts[..1]));
+        let asked = requests();
+        assert!(asked.len() == first.len() && asked.iter().zip(first).all(|(it, part)| it.contains(part)), "{asked:?}");
+        let other = client.other_referrers(&fixture.reference(), &fixture.manifest).unwrap();
+        assert_eq!(other.len(), usize::from(distribution && referrers));
+        let asked = requests();
+        assert!(asked.len() == then.len() && asked.iter().zip(then).all(|(it, part)| it.contains(part)), "{asked:?}");
+        // A registry that has no list is known from then on.
+        client.probable_referrers(&fixture.reference(), &fixture.manifest).unwrap();
+        assert_eq!(requests().len(), 1);
+    }
+}

@@ -17,6 +17,8 @@ pub struct Features {
     pub etags: bool,
     /// Whether several tags can be written in one request, with `OCI-Tag` in the answer.
     pub multi_tag: bool,
+    /// Whether answers with manifests have the header of distribution, the registry of the CNCF.
+    pub distribution: bool,
     /// The largest manifest in bytes.
     pub manifest_limit: u64,
 }
@@ -31,6 +33,7 @@ impl Default for Features {
             delete: true,
             etags: true,
             multi_tag: false,
+            distribution: false,
             manifest_limit: 4 << 20,
         }
     }

@@ -29,6 +29,10 @@ fn get(state: &State, repository: &str, name: &str) -> io::Result<Response> {
     let response = Response::new(200, manifest.bytes.clone())?
         .with("Content-Type", manifest.media_type.as_str())
         .with("Docker-Content-Digest", manifest.digest.to_string());
+    let response = match state.features.distribution {
+        true => response.with("Docker-Distribution-Api-Version", "registry/2.0"),
+        false => response,
+    };
     Ok(if state.features.etags { response.with("ETag", etag(manifest)) } else { response })
 }
 

@@ -17,7 +17,7 @@ use super::examiner::Examiner;
 use super::files::{contents, public_keys};
 
 pub(super) fn judge(
-    examiner: &mut Examiner<'_>,
+    examiner: &mut Examiner<'_, '_>,
     image: &ImageIdentity,
     signers: &AttachmentSigners,
     signed_identity: &SignedIdentity,

@@ -8,7 +8,7 @@ use super::examiner::Examiner;
 use super::files::contents;
 
 pub(super) fn judge(
-    examiner: &mut Examiner<'_>,
+    examiner: &mut Examiner<'_, '_>,
     image: &ImageIdentity,
     key_type: KeyType,
     keys: &DataSource,

@@ -45,7 +45,7 @@ impl<'a> Targets<'a> {
     }
 
     /// Returns the manifest, then the indexes, the nearest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Target<'a>> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = Target<'a>> + use<'a, '_> {
         self.0.iter().copied()
     }
 }

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use vmroot_model::{Digest, Reference};
 use vmroot_trust::{
-    EvaluationOptions, ImageIdentity, ImageToJudge, Policy, Signature, SignatureSource, SourceError, StoredBundle,
-    Verdict, evaluate,
+    Bundles, EvaluationOptions, ImageIdentity, ImageToJudge, Policy, Signature, SignatureSource, SourceError,
+    StoredBundle, Verdict, evaluate,
 };
 
 pub(crate) const MANIFEST: &[u8] = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json"}"#;
@@ -16,6 +16,7 @@ pub(crate) const MANIFEST: &[u8] = br#"{"schemaVersion":2,"mediaType":"applicati
 pub(crate) struct Memory {
     pub(crate) signatures: HashMap<Digest, Vec<Signature>>,
     pub(crate) bundles: HashMap<Digest, Vec<StoredBundle>>,
+    pub(crate) further: HashMap<Digest, Vec<StoredBundle>>,
     /// Requests for these digests fail.
     pub(crate) unreachable: Vec<Digest>,
     pub(crate) requests: RefCell<Vec<(&'static str, Digest)>>,
@@ -50,8 +51,14 @@ impl SignatureSource for Memory {
         self.answer("signatures", manifest, &self.signatures)
     }
 
-    fn bundles(&self, manifest: &Digest) -> Result<Vec<StoredBundle>, SourceError> {
-        self.answer("bundles", manifest, &self.bundles)
+    fn bundles<'a>(&'a self, manifest: &Digest) -> Result<Bundles<'a>, SourceError> {
+        let bundles = self.answer("bundles", manifest, &self.bundles)?;
+        Ok(Box::new(bundles.into_iter().map(Ok)))
+    }
+
+    fn further_bundles<'a>(&'a self, manifest: &Digest) -> Result<Bundles<'a>, SourceError> {
+        let bundles = self.answer("further bundles", manifest, &self.further)?;
+        Ok(Box::new(bundles.into_iter().map(Ok)))
     }
 }
 

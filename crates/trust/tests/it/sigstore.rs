@@ -125,3 +125,32 @@ fn a_signed_index_covers_its_instance() {
     assert_eq!((accepted.verified, accepted.coverage), (index.0, Coverage::Index));
     assert!(!judge(&requirement, NAME, &source, &[]).is_accepted());
 }
+
+#[test]
+fn bundles_of_the_top_are_requested_first_and_unlikely_ones_last() {
+    let signer = Signer::new();
+    let manifest = Digest::of(MANIFEST);
+    let index = index_of(&manifest);
+    let stored = |of: Digest| {
+        let bytes = signer.bundle(of);
+        StoredBundle { manifest: Digest::of(&bytes), bytes }
+    };
+    let requirement = signer.requirement("vmrootBundleSigned", "");
+    let signed = Memory { bundles: [(index.0, vec![stored(index.0)])].into(), ..Memory::default() };
+    assert!(judge(&requirement, NAME, &signed, std::slice::from_ref(&index)).is_accepted());
+    assert_eq!(*signed.requests.borrow(), [("bundles", index.0)]);
+    // Both requirements read the same list, and neither asks for it again.
+    let twice = format!("{requirement},{requirement}");
+    let bad = StoredBundle { manifest, bytes: b"{}".to_vec() };
+    let source = Memory {
+        bundles: [(manifest, vec![bad])].into(),
+        further: [(manifest, vec![stored(manifest)])].into(),
+        ..Memory::default()
+    };
+    let verdict = judge(&twice, NAME, &source, &[]);
+    assert!(verdict.is_accepted() && verdict.judgements.len() == 2);
+    let numbers: Vec<usize> = verdict.judgements[0].examined.iter().map(|it| it.number).collect();
+    assert_eq!(numbers, [1, 2]);
+    let kinds = ["bundles", "signatures", "further bundles"];
+    assert_eq!(*source.requests.borrow(), kinds.map(|kind| (kind, manifest)));
+}
