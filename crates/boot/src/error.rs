@@ -109,6 +109,46 @@ pub enum Error {
         /// The form of the guest's root.
         form: Via,
     },
+    /// A root that the guest writes itself, and a disk for its writes.
+    #[error("{form} gives the guest a root that it writes itself, so no disk takes the writes")]
+    WritableRoot {
+        /// The form of the guest's root.
+        form: Via,
+    },
+    /// A root without a first stage, which mounts the disks and loads the modules of the network.
+    #[error("{form} has no first stage, which {what} needs")]
+    NoFirstStage {
+        /// The form of the guest's root.
+        form: Via,
+        /// The part of the guest that needs it.
+        what: &'static str,
+    },
+    /// A volume whose file system the guest's kernel does not have.
+    #[error("volume {volume}")]
+    VolumeDriver {
+        /// The disk and the mount point.
+        volume: String,
+        /// The cause.
+        source: Box<Error>,
+    },
+    /// A disk that another process uses.
+    #[error("{}: in use by another guest or mount", path.display())]
+    DiskInUse {
+        /// The disk.
+        path: PathBuf,
+    },
+    /// A disk that is neither a file nor a block device.
+    #[error("{}: not a disk, which is a file or a block device", path.display())]
+    NotADisk {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Addresses that make no network.
+    #[error("no network: {reason}")]
+    Network {
+        /// The reason.
+        reason: String,
+    },
     /// Modules must be loaded, but there is no `vmroot-init` for the guest's architecture.
     #[error("{form} needs kernel modules ({}), and there is no vmroot-init for {architecture} to load them", modules.join(", "))]
     NoStageOne {
@@ -238,6 +278,12 @@ impl Error {
             | Self::Compressed { .. }
             | Self::NoStageOne { .. }
             | Self::NoDisk { .. }
+            | Self::WritableRoot { .. }
+            | Self::NoFirstStage { .. }
+            | Self::VolumeDriver { .. }
+            | Self::DiskInUse { .. }
+            | Self::NotADisk { .. }
+            | Self::Network { .. }
             | Self::Unsupported { .. }
             | Self::MissingProgram { .. }
             | Self::NoKvm(_)

@@ -15,10 +15,12 @@ use vmroot::boot::{
     Acceleration, Accelerator, BuiltMachine, GuestOptions, InitMessages, Kernel, ModuleTree, Share, Vmm, VmmCommand,
     quote,
 };
+use vmroot::guest::Pid1;
 use vmroot::output::{Hook, TemporaryDirectory, WriteProgress};
 use vmroot::{ContainerFs, Platform, guest};
 
-use super::{GUEST_DIRECTORY, Init, guest_options, open_root};
+use super::disks::GuestDisks;
+use super::{GUEST_DIRECTORY, Init, guest_options, open_root, user_network};
 use crate::args::{BootArguments, Form};
 use crate::context::{Context, OpenedRoot};
 use crate::display::{self, Action, LONG, NewTask};
@@ -50,6 +52,9 @@ pub(super) fn build(
     let init = Init::new(options.init.as_deref(), kernel)?;
     options.top.check()?;
     let via = options.via.unwrap_or(Form::Erofs);
+    let network = user_network(&options.network)?;
+    let mut disks = GuestDisks::open(&options.disks)?;
+    let (volumes, empty_upper) = (disks.volumes.clone(), disks.upper.clone());
     let guest_options = GuestOptions {
         via: via.into(),
         init: init.path(via.into()),
@@ -57,6 +62,9 @@ pub(super) fn build(
         init_messages: init.messages().min(InitMessages::ExitCode),
         append: &options.append,
         verbose: context.verbose(),
+        upper: empty_upper.as_ref(),
+        volumes: &volumes,
+        network: network.as_ref(),
         starts_here: false,
         ..guest_options(options, kernel, modules, &init)
     };
@@ -66,14 +74,21 @@ pub(super) fn build(
     guest_options.check(&place.files()).map_err(vmroot::Error::from)?;
     let acceleration = choose_accelerator(&guest_options, options)?;
     let empty_directory = tempfile::tempdir()?;
-    let opened = open_root(context, image, options, kernel, &init, true, empty_directory.path())?;
+    let (opened, pid1) = open_root(context, image, options, kernel, &init, true, empty_directory.path())?;
+    let upper = disks.bind_upper(image, &opened)?;
     let architecture = opened.unresolved_config().architecture;
     let OpenedRoot { root, _files, image: _used, .. } = opened;
 
     let kernel = place.keep_kernel(kernel)?;
     let (task, cancel) = (NewTask::new(Action::Prepare, "the guest").start(LONG), context.cancel());
     let hook = |progress: WriteProgress| progress::advance(Some(&task), &cancel, progress);
-    let guest_options = GuestOptions { kernel: &kernel, acceleration, hook: Some(Hook::new(&hook)), ..guest_options };
+    let hook = Some(Hook::new(&hook));
+    // An init that replaces vmroot's writes no exit code.
+    let init_messages = match pid1 {
+        Some(Pid1::Machine) => InitMessages::Nothing,
+        _ => guest_options.init_messages,
+    };
+    let guest_options = GuestOptions { kernel: &kernel, acceleration, hook, upper, init_messages, ..guest_options };
     let root = Arc::new(root);
     let built = BuiltMachine::build(&root, &place.files(), &guest_options).map_err(vmroot::Error::from)?;
     task.end(display::Outcome::Done);
@@ -116,6 +131,10 @@ pub(super) fn build(
 
 /// Fails for forms whose files do not outlive this process, or that cannot start on another machine.
 fn check(options: &BootArguments) -> anyhow::Result<()> {
+    if options.output.is_some() && (options.disks.upper.is_some() || !options.disks.volumes.is_empty()) {
+        let message = "--output: the disks of --upper and --volume are files of this machine";
+        return Err(Advised::usage(message, "--print prints a command line for this machine, which names them").into());
+    }
     let text = match options.via {
         Some(Form::ErofsMeta) => "--via erofs-meta refers to files of the cache, some of which are temporary",
         Some(Form::Virtiofs) if options.output.is_some() => {
