@@ -31,6 +31,28 @@ pub enum Error {
         /// The image's architecture.
         image: String,
     },
+    /// An image without a kernel.
+    #[error(
+        "the image has no kernel: neither /usr/lib/modules/VERSION/vmlinuz nor /boot/vmlinuz-VERSION, nor a unified kernel image"
+    )]
+    NoImageKernel,
+    /// An image with several kernels.
+    #[error("the image has several kernels: {}", paths.join(", "))]
+    SeveralImageKernels {
+        /// Their paths.
+        paths: Vec<String>,
+    },
+    /// A file of an image that cannot be a kernel.
+    #[error("{path} in the image: {reason}")]
+    ImageKernel {
+        /// The path.
+        path: String,
+        /// The reason.
+        reason: &'static str,
+    },
+    /// A root that cannot be read.
+    #[error(transparent)]
+    Root(#[from] vmroot_container_fs::Error),
     /// A directory without modules of this kernel.
     #[error("{}: no modules of {}", path.display(), kernel.as_deref().unwrap_or("a kernel"))]
     NoModules {
@@ -253,6 +275,8 @@ impl Error {
     /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Root(error) => error.kind(),
+            Self::NoImageKernel => ErrorKind::NotFound,
             Self::Export(error) => error.kind(),
             Self::Erofs(error) => error.kind(),
             Self::Ext4(error) => error.kind(),
@@ -270,6 +294,8 @@ impl Error {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::WrongKernel { .. }
             | Self::NotAKernel(_)
+            | Self::SeveralImageKernels { .. }
+            | Self::ImageKernel { .. }
             | Self::NoModules { .. }
             | Self::AmbiguousModules { .. }
             | Self::MissingModule { .. }

@@ -11,7 +11,9 @@
 
 use serde::{Deserialize, Serialize};
 pub use vmroot_guest::{Error as InitError, check_program, init_for, rust_target};
-pub use vmroot_guest_config::{CONFIG, GuestNetwork, GuestSettings, INIT, Pid1};
+pub use vmroot_guest_config::{
+    CONFIG, GuestNetwork, GuestSettings, INIT, MAX_UPPER_RECORD, Pid1, UPPER, UPPER_RECORD, UPPER_WORK, UpperRecord,
+};
 
 use crate::{Addition, RuntimeConfig};
 

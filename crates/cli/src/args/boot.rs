@@ -14,8 +14,9 @@ use crate::top::TopArguments;
 /// Options of `boot`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BootArguments {
-    /// Boot this kernel: bzImage, vmlinux, Image or vmlinuz. Its architecture selects the image's platform
-    #[arg(long, value_name = "FILE")]
+    /// Boot this kernel: bzImage, vmlinux, Image or vmlinuz. Its architecture selects the image's platform. `image` is the
+    /// kernel that the image carries, with its modules
+    #[arg(long, value_name = "FILE|image")]
     pub(crate) kernel: PathBuf,
     /// Run this program instead of the image's entrypoint and command
     #[arg(long, value_name = "PROGRAM")]

@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod disks;
+mod kernel;
 mod own_init;
 
 use std::fmt;
@@ -23,8 +24,9 @@ use crate::args::{BootArguments, Form, GuestNetworkArguments, NetworkName};
 use crate::context::{Context, OpenedRoot};
 use crate::display::{Action, LONG, NewTask, Outcome};
 use crate::exit::{Advised, AlreadyReported};
-use crate::{environment, init, output, progress, signals};
+use crate::{environment, init, output, progress, remedy, signals};
 use disks::GuestDisks;
+use kernel::GuestKernel;
 
 /// The directory of a guest's files in a temporary directory. Short, because the paths of sockets are limited.
 const GUEST_DIRECTORY: &str = "g";
@@ -33,17 +35,20 @@ const GUEST_DIRECTORY: &str = "g";
 const MOUNTPOINTS: [(&str, u32); 5] =
     [("dev", 0o755), ("proc", 0o755), ("run", 0o755), ("sys", 0o755), ("tmp", 0o1777)];
 
+/// The files over which an init mounts others, if they are empty.
+const EMPTY_FILES: [&str; 3] = ["/etc/hosts", "/etc/resolv.conf", "/etc/machine-id"];
+
 /// The value of `--init` for the image's own init, if its command is one.
 const AUTO: &str = "auto";
 
 /// Boots a guest, and exits with the code of its command.
 pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> anyhow::Result<()> {
-    let kernel = open_kernel(&options.kernel)?;
-    let modules = find_modules(options, &kernel)?;
+    let found = GuestKernel::open(context, image, options)?;
     if options.print || options.output.is_some() {
-        return by_hand::build(context, image, options, &kernel, modules.as_ref());
+        return by_hand::build(context, image, options, &found);
     }
-    let init = Init::new(options.init.as_deref(), &kernel)?;
+    let GuestKernel { kernel, modules, .. } = &found;
+    let init = Init::new(options.init.as_deref(), kernel)?;
     options.top.check()?;
     let network = user_network(&options.network)?;
     let mut disks = GuestDisks::open(&options.disks)?;
@@ -61,7 +66,7 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
         upper: empty_upper.as_ref(),
         volumes: &volumes,
         network: network.as_ref(),
-        ..guest_options(options, &kernel, modules.as_ref(), &init)
+        ..guest_options(options, kernel, modules.as_ref(), &init)
     };
     // Checked before the pull, so that invalid options do not cause one. The name is as long as that of the directory
     // below.
@@ -73,7 +78,7 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
         return Err(vmroot::Error::from(vmroot::boot::Error::MissingProgram { program: name }).into());
     }
     let empty_directory = tempfile::tempdir()?;
-    let (opened, pid1) = open_root(context, image, options, &kernel, &init, interactive, empty_directory.path())?;
+    let (opened, pid1) = open_root(context, image, options, kernel, &init, interactive, empty_directory.path())?;
     let upper = disks.bind_upper(image, &opened)?;
     let OpenedRoot { root, _files, image: used, .. } = opened;
     // An open client prevents other processes from removing temporary directories of the cache.
@@ -120,14 +125,6 @@ impl fmt::Display for NoKernel {
 }
 
 impl std::error::Error for NoKernel {}
-
-/// Opens the kernel. The hint of a missing one says where to get one.
-fn open_kernel(path: &Path) -> anyhow::Result<Kernel> {
-    if matches!(path.try_exists(), Ok(false)) {
-        return Err(io::Error::new(io::ErrorKind::NotFound, NoKernel(path.to_owned())).into());
-    }
-    Ok(Kernel::open(path).map_err(vmroot::Error::from)?)
-}
 
 /// Returns the network of the options.
 fn user_network(options: &GuestNetworkArguments) -> anyhow::Result<Option<UserNetwork>> {
@@ -202,6 +199,9 @@ fn report_end(ended: &GuestExit) -> anyhow::Result<()> {
     }
     if let Some(error) = &ended.error {
         output::print_error(error);
+        if let Some(hint) = remedy::of_report(error) {
+            output::print_hint(&format!("hint: {hint}"));
+        }
     }
     if ended.out_of_memory && ended.code != Some(0) {
         output::print_note("vmroot: the guest ran out of memory; --memory gives it more");
@@ -210,38 +210,6 @@ fn report_end(ended: &GuestExit) -> anyhow::Result<()> {
         None | Some(0) => Ok(()),
         Some(code) => Err(AlreadyReported(code).into()),
     }
-}
-
-/// Opens the modules of `--modules`, or those of the kernel's version beside the kernel or on this machine. Without
-/// any, a note says what that means.
-fn find_modules(options: &BootArguments, kernel: &Kernel) -> anyhow::Result<Option<ModuleTree>> {
-    let version = kernel.version.as_deref();
-    match options.modules.as_deref() {
-        Some(none) if none == Path::new("none") => return Ok(None),
-        Some(directory) => return Ok(Some(ModuleTree::open(directory, version).map_err(vmroot::Error::from)?)),
-        None => {}
-    }
-    let beside = fs::canonicalize(&kernel.path).ok().and_then(|path| Some(path.parent()?.parent()?.to_owned()));
-    let roots: Vec<PathBuf> =
-        beside.into_iter().chain([PathBuf::from("/")]).map(|root| root.join("lib/modules")).collect();
-    let trees = version.into_iter().flat_map(|version| roots.iter().map(move |root| root.join(version)));
-    let mut trees = trees.filter(|tree| tree.is_dir()).filter_map(|tree| ModuleTree::open(&tree, version).ok());
-    if let Some(tree) = trees.next() {
-        tracing::info!("modules of {}", tree.directory().display());
-        return Ok(Some(tree));
-    }
-    // The kernel itself unpacks an archive.
-    if options.via != Some(Form::Cpio) {
-        let kernel = version.map_or_else(|| kernel.path.display().to_string(), |version| format!("Linux {version}"));
-        let mut searched: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
-        searched.dedup();
-        output::print_note(&format!(
-            "no modules of {kernel} in {}: it must have the drivers of its disk and root built in; --modules DIR names \
-             its modules, --modules none omits this note",
-            searched.join(" or ")
-        ));
-    }
-    Ok(None)
 }
 
 fn check_architecture(kernel: &Kernel, image: &str) -> anyhow::Result<()> {
@@ -340,14 +308,12 @@ fn build_top(
             config.settings.pid1 = pid1;
         }
         top.additions.extend(guest::additions(bytes, &config));
-        let empty = |path: &str, mode| Addition::File { destination: path.into(), mode, bytes: Vec::new() };
-        let needs_servers = config.settings.network.is_some() || !config.settings.dns.is_empty();
-        let names = [Some("/etc/hosts"), needs_servers.then_some("/etc/resolv.conf")];
-        let lacking = names.into_iter().flatten().filter(|path| root.resolve_link(path.as_bytes()).is_err());
-        top.additions.extend(lacking.map(|path| empty(path, 0o644)));
-        if pid1 == Some(Pid1::Machine) && own_init::lacks_machine_id(root) {
-            top.additions.push(empty("/etc/machine-id", 0o444));
-        }
+        let has_servers = config.settings.network.is_some() || !config.settings.dns.is_empty();
+        let is_needed = [true, has_servers, pid1 == Some(Pid1::Machine) && own_init::needs_machine_id(root)];
+        let needed = EMPTY_FILES.into_iter().zip(is_needed).filter(|(_, is_needed)| *is_needed);
+        let lacking = needed.filter(|(path, _)| root.resolve_link(path.as_bytes()).is_err());
+        let empty = |path: &str| Addition::File { destination: path.into(), mode: 0o644, bytes: Vec::new() };
+        top.additions.extend(lacking.map(|(path, _)| empty(path)));
     }
     let directory = |path: Vec<u8>, mode| Addition::Copy {
         source: empty_directory.join("."),

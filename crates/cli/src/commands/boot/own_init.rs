@@ -32,9 +32,8 @@ pub(super) fn role(root: &ContainerFs, runtime: &RuntimeConfig) -> Option<Pid1> 
     }
 }
 
-/// Returns whether an empty `/etc/machine-id` is missing: systemd makes an id for each boot if the file is empty, but cannot
-/// start on a read-only root without the file.
-pub(super) fn lacks_machine_id(root: &ContainerFs) -> bool {
-    let has = |path: &&str| root.resolve_path(path.as_bytes()).is_ok();
-    SYSTEMD.iter().any(|path| has(&path)) && !has(&"/etc/machine-id")
+/// Returns whether a root has systemd, which needs an `/etc/machine-id`. It makes an id for each boot if the file is empty, but
+/// cannot start on a read-only root without the file.
+pub(super) fn needs_machine_id(root: &ContainerFs) -> bool {
+    SYSTEMD.iter().any(|path| root.resolve_path(path.as_bytes()).is_ok())
 }
