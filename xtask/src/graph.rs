@@ -37,6 +37,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("changes", &["errors", "model", "output", "compress", "layer-index", "container-fs", "export"]),
     ("erofs", &["errors", "model", "sys", "output", "container-fs"]),
     ("ext4", &["errors", "sys", "output", "container-fs"]),
+    ("disk", &["errors", "output", "ext4"]),
     ("mount", &["container-fs"]),
     ("fuse-mount", &["errors", "container-fs", "mount"]),
     ("virtiofs", &["errors", "container-fs", "mount"]),

@@ -124,6 +124,7 @@ impl KvmTrial<'_> {
             command_line: format!("console={} {early} panic=-1", self.vmm.console(architecture)),
             disks: Vec::new(),
             share: None,
+            network: None,
         };
         let nowhere = PathBuf::new();
         let command = self.vmm.command(&machine, &nowhere)?;

@@ -31,6 +31,28 @@ pub enum Error {
         /// The image's architecture.
         image: String,
     },
+    /// An image without a kernel.
+    #[error(
+        "the image has no kernel: neither /usr/lib/modules/VERSION/vmlinuz nor /boot/vmlinuz-VERSION, nor a unified kernel image"
+    )]
+    NoImageKernel,
+    /// An image with several kernels.
+    #[error("the image has several kernels: {}", paths.join(", "))]
+    SeveralImageKernels {
+        /// Their paths.
+        paths: Vec<String>,
+    },
+    /// A file of an image that cannot be a kernel.
+    #[error("{path} in the image: {reason}")]
+    ImageKernel {
+        /// The path.
+        path: String,
+        /// The reason.
+        reason: &'static str,
+    },
+    /// A root that cannot be read.
+    #[error(transparent)]
+    Root(#[from] vmroot_container_fs::Error),
     /// A directory without modules of this kernel.
     #[error("{}: no modules of {}", path.display(), kernel.as_deref().unwrap_or("a kernel"))]
     NoModules {
@@ -108,6 +130,46 @@ pub enum Error {
     NoDisk {
         /// The form of the guest's root.
         form: Via,
+    },
+    /// A root that the guest writes itself, and a disk for its writes.
+    #[error("{form} gives the guest a root that it writes itself, so no disk takes the writes")]
+    WritableRoot {
+        /// The form of the guest's root.
+        form: Via,
+    },
+    /// A root without a first stage, which mounts the disks and loads the modules of the network.
+    #[error("{form} has no first stage, which {what} needs")]
+    NoFirstStage {
+        /// The form of the guest's root.
+        form: Via,
+        /// The part of the guest that needs it.
+        what: &'static str,
+    },
+    /// A volume whose file system the guest's kernel does not have.
+    #[error("volume {volume}")]
+    VolumeDriver {
+        /// The disk and the mount point.
+        volume: String,
+        /// The cause.
+        source: Box<Error>,
+    },
+    /// A disk that another process uses.
+    #[error("{}: in use by another guest or mount", path.display())]
+    DiskInUse {
+        /// The disk.
+        path: PathBuf,
+    },
+    /// A disk that is neither a file nor a block device.
+    #[error("{}: not a disk, which is a file or a block device", path.display())]
+    NotADisk {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Addresses that make no network.
+    #[error("no network: {reason}")]
+    Network {
+        /// The reason.
+        reason: String,
     },
     /// Modules must be loaded, but there is no `vmroot-init` for the guest's architecture.
     #[error("{form} needs kernel modules ({}), and there is no vmroot-init for {architecture} to load them", modules.join(", "))]
@@ -213,6 +275,8 @@ impl Error {
     /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Root(error) => error.kind(),
+            Self::NoImageKernel => ErrorKind::NotFound,
             Self::Export(error) => error.kind(),
             Self::Erofs(error) => error.kind(),
             Self::Ext4(error) => error.kind(),
@@ -230,6 +294,8 @@ impl Error {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::WrongKernel { .. }
             | Self::NotAKernel(_)
+            | Self::SeveralImageKernels { .. }
+            | Self::ImageKernel { .. }
             | Self::NoModules { .. }
             | Self::AmbiguousModules { .. }
             | Self::MissingModule { .. }
@@ -238,6 +304,12 @@ impl Error {
             | Self::Compressed { .. }
             | Self::NoStageOne { .. }
             | Self::NoDisk { .. }
+            | Self::WritableRoot { .. }
+            | Self::NoFirstStage { .. }
+            | Self::VolumeDriver { .. }
+            | Self::DiskInUse { .. }
+            | Self::NotADisk { .. }
+            | Self::Network { .. }
             | Self::Unsupported { .. }
             | Self::MissingProgram { .. }
             | Self::NoKvm(_)

@@ -15,14 +15,16 @@ use vmroot_verity::KeptLeaves;
 use vmroot_virtiofs::VirtioFs;
 
 use crate::accelerator::KvmTrial;
+use crate::disks::UPPER_FSTYPE;
 use crate::initramfs::{self, place_of};
+use crate::machine::disk_name;
 use crate::run::Run;
 use crate::verity::{self, BuiltTree};
 use crate::via::{self, BuiltMedium, Destination, Medium, MediumBuilder};
 use crate::vmm::Bus;
 use crate::{
-    Acceleration, Accelerator, Console, Error, GuestExit, Kernel, Machine, Module, ModuleTree, Result, Stopper, Via,
-    Vmm, VmmCommand,
+    Acceleration, Accelerator, Console, Disk, DiskFormat, Error, GuestExit, Kernel, Machine, Module, ModuleTree,
+    Result, Stopper, UpperDisk, UserNetwork, Via, Vmm, VmmCommand, Volume,
 };
 
 /// The default memory of a guest, in bytes.
@@ -63,6 +65,12 @@ pub struct GuestOptions<'a> {
     pub stage_one: Option<&'a [u8]>,
     /// Whether writes to a read-only root go to an overlay in the guest's memory. The default is false.
     pub overlay: bool,
+    /// The disk that keeps the writes to a read-only root, in place of `overlay`. The default is `None`.
+    pub upper: Option<&'a UpperDisk>,
+    /// Disks that are mounted in the root. The default is none.
+    pub volumes: &'a [Volume],
+    /// The network of the guest. With `None`, the default, the guest has none.
+    pub network: Option<&'a UserNetwork>,
     /// Whether the guest verifies each block of its root by dm-verity, with a root hash on the kernel's command line. The
     /// root is then read-only, and must be on a disk. The default is false.
     pub verity: bool,
@@ -97,11 +105,21 @@ pub struct KvmRecord<'a> {
 pub enum InitMessages {
     /// No messages. The guest counts as successful once it is off.
     Nothing,
+    /// A line when the command is executed, as written by `vmroot-init` before the command replaces it. The guest counts as
+    /// successful once it is off.
+    Start,
     /// A last line `[vmroot-init] exit code N`.
     ExitCode,
     /// The exit code, and a line when the command is executed, as written by `vmroot-init`. Input is held back until
     /// that line, because no program reads it earlier.
     Everything,
+}
+
+impl InitMessages {
+    /// Returns whether there is a line when the command is executed.
+    pub(crate) fn has_start(self) -> bool {
+        matches!(self, Self::Start | Self::Everything)
+    }
 }
 
 /// A guest that is ready to run.
@@ -229,6 +247,9 @@ impl<'a> GuestOptions<'a> {
             init_messages: InitMessages::Nothing,
             stage_one: None,
             overlay: false,
+            upper: None,
+            volumes: &[],
+            network: None,
             verity: false,
             leaves: None,
             free: DEFAULT_FREE,
@@ -248,6 +269,8 @@ impl<'a> GuestOptions<'a> {
     /// - [`Error::MissingModule`] if the kernel lacks a module for the form.
     /// - [`Error::NoStageOne`] if modules, an overlay or dm-verity are needed, but [`GuestOptions::stage_one`] is `None`.
     /// - [`Error::NoDisk`] if [`GuestOptions::verity`] is set and the form is not a disk.
+    /// - [`Error::WritableRoot`] or [`Error::NoFirstStage`] if the form cannot be combined with a disk or a network.
+    /// - [`Error::VolumeDriver`] if the kernel lacks the file system of a volume.
     /// - [`Error::NoKvm`] if KVM is required but not available.
     /// - [`Error::Unsupported`] if the VMM cannot run such a machine.
     /// - [`Error::Processors`] if the VMM cannot run so many processors.
@@ -301,6 +324,7 @@ impl<'a> GuestOptions<'a> {
     /// Decides on all parts and checks that the VMM can run the machine. Writes no files.
     pub(crate) fn plan(&self, destination: &Destination<'_>, contents: &[PathBuf]) -> Result<Plan<'a>> {
         let medium = self.via.plan(destination, contents)?;
+        self.check_parts()?;
         let modules = self.modules()?;
         let stage = self.stage(&medium, &modules, destination.directory)?;
         let initramfs = match (&stage, &medium) {
@@ -312,6 +336,7 @@ impl<'a> GuestOptions<'a> {
             Medium::Share(share) => (Vec::new(), Some(share.clone())),
             Medium::Archive(_) => (Vec::new(), None),
         };
+        let disks = disks.into_iter().chain(self.further_disks()).collect();
         let machine = Machine {
             // The trial decides later. The length and paths of the command do not depend on it.
             accelerator: Accelerator::Kvm,
@@ -323,6 +348,7 @@ impl<'a> GuestOptions<'a> {
             command_line: self.command_line(&medium, &stage),
             disks,
             share,
+            network: self.network.cloned(),
         };
         let vmm_config = destination.directory.join("machine.json");
         self.vmm.command(&machine, &vmm_config)?;
@@ -345,11 +371,46 @@ impl<'a> GuestOptions<'a> {
             Bus::Mmio => "virtio_mmio",
         };
         let disk = (self.via != Via::Virtiofs).then_some("virtio_blk");
-        let overlay = self.has_overlay().then_some("overlay");
+        let overlay = (self.has_overlay() || self.upper.is_some()).then_some("overlay");
+        let upper = self.upper.map(|_| UPPER_FSTYPE);
+        let network = self.network.map(|_| "virtio_net");
+        let own_disks = (self.upper.is_some() || !self.volumes.is_empty()).then_some("virtio_blk");
+        for volume in self.volumes {
+            let failed = |source| Error::VolumeDriver { volume: volume.to_string(), source: Box::new(source) };
+            tree.resolve(&[volume.file_system.driver()]).map_err(failed)?;
+        }
+        let volumes = self.volumes.iter().map(|volume| volume.file_system.driver());
         let hashes = verity::SHA256.into_iter().filter(|name| tree.has_file(name));
         let verity = hashes.chain([verity::DRIVER]).filter(|_| self.verity);
-        let names: Vec<&str> = [bus].into_iter().chain(disk).chain(verity).chain([fstype]).chain(overlay).collect();
+        let root = [bus].into_iter().chain(disk).chain(verity).chain([fstype]);
+        let names: Vec<&str> =
+            root.chain(own_disks).chain(upper).chain(overlay).chain(volumes).chain(network).collect();
         tree.resolve(&names)
+    }
+
+    /// Rejects a form of the root that cannot be combined with the disks and the network.
+    fn check_parts(&self) -> Result<()> {
+        let needs = [
+            (self.upper.is_some(), "a disk for the writes"),
+            (!self.volumes.is_empty(), "volumes"),
+            (self.network.is_some(), "a network"),
+        ];
+        if self.via.fstype().is_none()
+            && let Some((_, what)) = needs.into_iter().find(|(is_needed, _)| *is_needed)
+        {
+            return Err(Error::NoFirstStage { form: self.via, what });
+        }
+        if self.upper.is_some() && self.is_writable() {
+            return Err(Error::WritableRoot { form: self.via });
+        }
+        Ok(())
+    }
+
+    /// Returns the disks after those of the root: the one with the writes, and the volumes.
+    fn further_disks(&self) -> impl Iterator<Item = Disk> {
+        let disk = |path: &Path, writable| Disk { path: path.to_owned(), format: DiskFormat::Raw, writable };
+        let upper = self.upper.map(|upper| disk(&upper.path, true));
+        upper.into_iter().chain(self.volumes.iter().map(move |volume| disk(&volume.disk, !volume.read_only)))
     }
 
     fn has_overlay(&self) -> bool {
@@ -363,13 +424,20 @@ impl<'a> GuestOptions<'a> {
 
     fn stage(&self, medium: &Medium, modules: &[Module], directory: &Path) -> Result<StageOne<'a>> {
         let (Some(fstype), Some(source)) = (self.via.fstype(), medium.source()) else { return Ok(StageOne::Kernel) };
-        if modules.is_empty() && !self.has_overlay() && !self.verity {
+        let mounts_more = self.has_overlay() || self.upper.is_some() || !self.volumes.is_empty();
+        if modules.is_empty() && !mounts_more && !self.verity {
             return Ok(StageOne::Kernel);
         }
         let Some(program) = self.stage_one else {
             let modules = modules.iter().map(|module| module.name.clone()).collect();
             return Err(Error::NoStageOne { form: self.via, modules, architecture: self.kernel.architecture });
         };
+        let first = match medium {
+            Medium::Disks(disks) => disks.len(),
+            Medium::Archive(_) | Medium::Share(_) => 0,
+        };
+        let mut names = (first..).map(disk_name);
+        let mut next = || names.next().unwrap_or_default();
         let stage = Stage {
             modules: modules.iter().map(place_of).collect(),
             root: StageRoot {
@@ -380,7 +448,9 @@ impl<'a> GuestOptions<'a> {
                 read_only: !self.is_writable(),
             },
             init: self.init.unwrap_or("/sbin/init").to_owned(),
-            overlay: self.has_overlay(),
+            overlay: self.has_overlay() && self.upper.is_none(),
+            upper: self.upper.map(|upper| upper.stage(next())),
+            volumes: self.volumes.iter().map(|volume| volume.stage(next())).collect(),
             verity: None,
         };
         Ok(StageOne::Archive { path: directory.join("initramfs.cpio"), stage: Box::new(stage), program })
@@ -404,7 +474,7 @@ impl<'a> GuestOptions<'a> {
             // Only the messages of a panic.
             words.extend(["quiet".to_owned(), "loglevel=1".to_owned()]);
         }
-        if self.init_messages == InitMessages::Everything {
+        if self.init_messages.has_start() {
             words.push("vmroot.trace".to_owned());
         }
         if self.verity {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::{Architecture, Error, Result, Vmm};
+use crate::{Architecture, Error, Result, UserNetwork, Vmm};
 
 /// The maximum length of a kernel's command line in bytes, without the terminator: `COMMAND_LINE_SIZE` of both
 /// architectures less one.
@@ -32,6 +32,8 @@ pub struct Machine {
     pub disks: Vec<Disk>,
     /// The share that a vhost-user daemon serves.
     pub share: Option<Share>,
+    /// The network behind the VMM's own router.
+    pub network: Option<UserNetwork>,
 }
 
 /// The way in which the guest's instructions are executed.

@@ -80,7 +80,7 @@ impl LoadOrder<'_> {
         let Some(path) = self.tree.find(name) else {
             return if dependency.soft { Ok(()) } else { Err(self.missing(name)) };
         };
-        let bytes = tree::read(path)?;
+        let bytes = self.tree.read(path)?;
         let info = ModuleInfo::parse(&bytes).map_err(|reason| invalid(path, reason))?;
         self.check_version(path, &info)?;
         let soft = info.soft_dependencies.into_iter().map(|name| Dependency { name, soft: true });

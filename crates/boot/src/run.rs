@@ -114,7 +114,7 @@ impl Run<'_> {
         };
         let done = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
         let (go, wait) = mpsc::channel();
-        if self.init_messages < InitMessages::Everything {
+        if !self.init_messages.has_start() {
             // Sending cannot fail: the receiver is alive.
             let _ = go.send(());
         }

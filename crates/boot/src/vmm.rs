@@ -172,6 +172,7 @@ pub(crate) mod tests {
             command_line: "console=ttyS0 quiet".into(),
             disks: vec![Disk { path: "/tmp/a,b".into(), format: DiskFormat::Raw, writable: false }],
             share: None,
+            network: None,
         }
     }
 

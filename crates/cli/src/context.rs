@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use rustix::fs::Access;
 use vmroot::cache::Cache;
 use vmroot::encryption::DecryptionKeys;
+use vmroot::model::chain_ids;
 use vmroot::output::Omissions;
 use vmroot::{
     BuildOptions, Cancel, Client, ClientOptions, ContainerFs, Digest, ErrorKind, ExtendedRoot, Fallback, Image,
@@ -465,6 +466,18 @@ impl OpenedRoot {
         };
         config.layers.extend(&self.on_top);
         Ok(config)
+    }
+
+    /// Returns the id of the image, without the layers on top: the digest of its config, or the chain id of a prebaked
+    /// directory's layers.
+    pub(crate) fn base_id(&self) -> String {
+        match (&self.image, &self.config) {
+            (Some(used), _) => used.image.record().config.digest.to_string(),
+            (None, RootConfig::Prebaked(config)) => {
+                chain_ids(&config.layers).last().map_or_else(String::new, ToString::to_string)
+            }
+            (None, RootConfig::Image(_)) => self.root.chain_id().to_string(),
+        }
     }
 
     /// Returns how to run the image, without ids for its user. A guest resolves the name itself, in its root with

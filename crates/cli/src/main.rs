@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod completion;
 mod context;
+mod disk_files;
 mod display;
 mod docker_format;
 mod encryption;

@@ -19,6 +19,7 @@ use crate::args::fetches_images;
 use crate::commands::boot::NoKernel;
 use crate::commands::mount::place::NoMountpoint;
 use crate::context::Context;
+pub(crate) use guests::of_report;
 
 /// The hint for a missing kernel.
 pub(crate) const KERNEL: &str = "this machine's kernel is a file such as /boot/vmlinuz-VERSION; Debian's package \

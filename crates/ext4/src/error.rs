@@ -56,6 +56,16 @@ pub enum Error {
         /// The longest label in bytes.
         limit: usize,
     },
+    /// The number of bytes for each inode is outside its limits.
+    #[error("{bytes} bytes for each inode: ext4 can have {least} to {most}")]
+    BytesPerInode {
+        /// The bytes for each inode.
+        bytes: u64,
+        /// The fewest.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
     /// A system call failed: no space, no permission, or a bad disk.
     #[error(transparent)]
     Io(#[from] vmroot_output::Error),
@@ -78,7 +88,7 @@ impl Error {
             Self::Root(error) => error.kind(),
             Self::Unrepresentable { .. } | Self::TooLarge { .. } => ErrorKind::Limit,
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::LabelTooLong { .. } => ErrorKind::Usage,
+            Self::LabelTooLong { .. } | Self::BytesPerInode { .. } => ErrorKind::Usage,
             Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Write(source) => ErrorKind::of_io(source),
             Self::TooSmall { .. } | Self::Incomplete(_) => ErrorKind::Other,

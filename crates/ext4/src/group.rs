@@ -21,28 +21,53 @@ use super::layout::Layout;
 use super::output::Output;
 use crate::Result;
 
+/// The blocks and inodes in use.
+pub(super) struct Usage<'u> {
+    pub(super) geometry: &'u Geometry,
+    /// Number of blocks of the file system.
+    pub(super) blocks: u64,
+    /// All blocks before this one are used.
+    pub(super) end: u64,
+    /// All inodes up to this one are used or reserved.
+    pub(super) last_inode: u64,
+    /// Number of directories in each of the first groups. The others have none.
+    pub(super) directories: Vec<u32>,
+}
+
+impl<'u> Usage<'u> {
+    /// Returns the blocks and inodes that a root uses.
+    pub(super) fn of(content: &Content<'_>, layout: &'u Layout) -> Self {
+        Self {
+            geometry: &layout.geometry,
+            blocks: layout.blocks,
+            end: layout.placement.end,
+            last_inode: content.last_inode(),
+            directories: count_directories(content, &layout.geometry),
+        }
+    }
+
+    /// Returns the number of free blocks.
+    pub(super) fn free_blocks(&self) -> u64 {
+        self.blocks - self.end - self.geometry.fixed_in(self.end..self.blocks)
+    }
+}
+
 /// Writes the bitmaps of all groups. Returns the group descriptors.
-pub(super) fn write_groups(
-    content: &Content<'_>,
-    layout: &Layout,
-    seed: Seed,
-    output: &mut Output<'_>,
-) -> Result<Vec<u8>> {
-    let directories = count_directories(content, &layout.geometry);
+pub(super) fn write_groups(usage: &Usage<'_>, seed: Seed, output: &mut Output<'_>) -> Result<Vec<u8>> {
     let mut descriptors = Vec::new();
-    for (number, place) in (0..).zip(&layout.geometry.places) {
-        let group = Group { layout, number, last_inode: content.last_inode(), seed };
+    for (number, place) in (0..).zip(&usage.geometry.places) {
+        let group = Group { usage, number, seed };
         let mut record = GroupRecord::new_zeroed();
         place.describe(&mut record);
-        set_halves(&mut record.used_directories_lo, &mut record.used_directories_hi, directories[number as usize]);
+        let directories = usage.directories.get(number as usize).copied().unwrap_or_default();
+        set_halves(&mut record.used_directories_lo, &mut record.used_directories_hi, directories);
         if let Some(bitmap) = group.block_bitmap(&mut record) {
             output.write_block(place.block_bitmap, &bitmap[..])?;
         }
         if let Some(bitmap) = group.inode_bitmap(&mut record) {
             output.write_block(place.inode_bitmap, &bitmap[..])?;
         }
-        let checksum = seed.with(&(number as u32).to_le_bytes()).with(record.as_bytes()).value();
-        record.checksum = (checksum as u16).into();
+        record.checksum = record.checksum_of(number as u32, seed);
         descriptors.extend_from_slice(record.as_bytes());
     }
     Ok(descriptors)
@@ -55,6 +80,13 @@ fn count_directories(content: &Content<'_>, geometry: &Geometry) -> Vec<u32> {
         counts[((number_of(ino) - 1) / geometry.inodes_per_group) as usize] += 1;
     }
     counts
+}
+
+impl GroupRecord {
+    /// Returns the checksum of the descriptor of a group, whose own field is 0 meanwhile.
+    fn checksum_of(&self, group: u32, seed: Seed) -> U16 {
+        (seed.with(&group.to_le_bytes()).with(self.as_bytes()).value() as u16).into()
+    }
 }
 
 impl GroupPlace {
@@ -73,9 +105,8 @@ fn set_halves(lo: &mut U16, hi: &mut U16, value: u32) {
 }
 
 struct Group<'f> {
-    layout: &'f Layout,
+    usage: &'f Usage<'f>,
     number: u64,
-    last_inode: u64,
     seed: Seed,
 }
 
@@ -83,9 +114,9 @@ impl Group<'_> {
     /// Sets the number of free blocks. Returns the block bitmap, unless the group has nothing but a copy of the
     /// superblock.
     fn block_bitmap(&self, record: &mut GroupRecord) -> Option<Box<[u8; BLOCK]>> {
-        let geometry = &self.layout.geometry;
-        let range = self.number * GROUP..((self.number + 1) * GROUP).min(self.layout.blocks);
-        let files = range.start..self.layout.placement.end.clamp(range.start, range.end);
+        let geometry = self.usage.geometry;
+        let range = self.number * GROUP..((self.number + 1) * GROUP).min(self.usage.blocks);
+        let files = range.start..self.usage.end.clamp(range.start, range.end);
         let used = files.end - files.start + geometry.fixed_in(files.end..range.end);
         let free = range.end - range.start - used;
         set_halves(&mut record.free_blocks_lo, &mut record.free_blocks_hi, free as u32);
@@ -115,8 +146,8 @@ impl Group<'_> {
 
     /// Sets the number of free inodes. Returns the inode bitmap if the group has any inodes in use.
     fn inode_bitmap(&self, record: &mut GroupRecord) -> Option<Box<[u8; BLOCK]>> {
-        let in_group = u64::from(self.layout.geometry.inodes_per_group);
-        let used = self.last_inode.saturating_sub(self.number * in_group).min(in_group);
+        let in_group = u64::from(self.usage.geometry.inodes_per_group);
+        let used = self.usage.last_inode.saturating_sub(self.number * in_group).min(in_group);
         let free = (in_group - used) as u32;
         set_halves(&mut record.free_inodes_lo, &mut record.free_inodes_hi, free);
         set_halves(&mut record.unused_inodes_lo, &mut record.unused_inodes_hi, free);

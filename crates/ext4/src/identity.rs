@@ -18,7 +18,11 @@ impl Identity {
     pub(super) fn of(fs: &ContainerFs, options: &Ext4Options<'_>) -> Self {
         let Ext4Options { size, free, journal, label, strict: _, threads: _, runs: _, hook: _ } = options;
         let text = format!("size={size:?} free={free} journal={journal} label={label}");
-        let uuid = fs.image_uuid("ext4", &text);
+        Self::new(fs.image_uuid("ext4", &text), label, fs.latest_mtime())
+    }
+
+    /// Returns the identity with a UUID. `label` has at most [`MAX_LABEL`](crate::MAX_LABEL) bytes.
+    pub(super) fn new(uuid: [u8; 16], label: &str, time: u32) -> Self {
         let digest = Sha256::digest([b"name hashes", &uuid[..]].concat());
         let mut hash_seed = [0; 4];
         for (word, bytes) in hash_seed.iter_mut().zip(digest.as_chunks::<4>().0) {
@@ -26,6 +30,6 @@ impl Identity {
         }
         let mut padded = [0; 16];
         padded[..label.len()].copy_from_slice(label.as_bytes());
-        Self { uuid, label: padded, hash_seed, time: fs.latest_mtime() }
+        Self { uuid, label: padded, hash_seed, time }
     }
 }

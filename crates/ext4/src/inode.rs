@@ -56,6 +56,14 @@ pub(super) fn value_record(number: u32, storage: &Storage, checksum: u32, seed: 
     finish(record, storage, number, seed)
 }
 
+/// Returns the record of a directory that belongs to root, with time 0.
+pub(super) fn directory_record(number: u32, mode: u16, links: u16, storage: &Storage, seed: Seed) -> InodeRecord {
+    let mut record = InodeRecord::new_zeroed();
+    record.mode = mode.into();
+    record.links = links.into();
+    finish(record, storage, number, seed)
+}
+
 /// Returns the record of the journal's inode.
 pub(super) fn journal_record(storage: &Storage, seed: Seed) -> InodeRecord {
     let mut record = InodeRecord::new_zeroed();

@@ -14,6 +14,7 @@
 
 mod checksum;
 mod content;
+mod create;
 mod data;
 mod directory;
 mod entry;
@@ -38,6 +39,7 @@ mod time;
 mod write;
 mod xattr;
 
+pub use create::{CreateOptions, MAX_BYTES_PER_INODE, MIN_BYTES_PER_INODE, MIN_SIZE_WITH_JOURNAL, create_ext4};
 pub use error::{Error, Result};
 pub use options::{Ext4Options, MAX_LABEL};
 pub use write::{export_ext4, write_ext4};

@@ -3,15 +3,14 @@
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::checksum::crc32c;
-use super::content::Content;
 use super::format::{
     BLOCK, DESCRIPTOR, EXTRA, FIRST_INODE, GROUP, INODE, JOURNAL_INODE, SuperblockRecord, compatible,
     compatible_read_only, incompatible,
 };
 use super::geometry::{LOG_GROUPS_PER_FLEX, has_superblock};
+use super::group::Usage;
 use super::htree::HALF_MD4;
 use super::identity::Identity;
-use super::layout::Layout;
 use super::output::Output;
 use crate::Result;
 
@@ -41,25 +40,25 @@ pub(super) fn write_superblocks(
 }
 
 /// Returns the superblock without the fields that differ between copies. `journal` holds the extents and the size of
-/// the journal, if there is one.
+/// the journal, if there is one. `external_values` is true if xattr values have inodes of their own.
 pub(super) fn superblock(
-    content: &Content<'_>,
-    layout: &Layout,
+    usage: &Usage<'_>,
+    external_values: bool,
     identity: &Identity,
     journal: Option<([u8; 60], u64)>,
 ) -> SuperblockRecord {
     let mut record = SuperblockRecord::new_zeroed();
-    let (inodes, free) = (layout.geometry.inodes(), layout.free());
+    let (inodes, free) = (usage.geometry.inodes(), usage.free_blocks());
     record.inodes_count = (inodes as u32).into();
-    record.free_inodes_count = ((inodes - content.last_inode()) as u32).into();
+    record.free_inodes_count = ((inodes - usage.last_inode) as u32).into();
     (record.blocks_count_lo, record.blocks_count_hi) =
-        ((layout.blocks as u32).into(), ((layout.blocks >> 32) as u32).into());
+        ((usage.blocks as u32).into(), ((usage.blocks >> 32) as u32).into());
     (record.free_blocks_count_lo, record.free_blocks_count_hi) = ((free as u32).into(), ((free >> 32) as u32).into());
     record.log_block_size = 2.into();
     record.log_cluster_size = 2.into();
     record.blocks_per_group = (GROUP as u32).into();
     record.clusters_per_group = (GROUP as u32).into();
-    record.inodes_per_group = layout.geometry.inodes_per_group.into();
+    record.inodes_per_group = usage.geometry.inodes_per_group.into();
     // Disables checks after a number of mounts. The interval of checks is 0, which disables them too.
     record.max_mount_count = u16::MAX.into();
     record.magic = 0xef53.into();
@@ -82,7 +81,7 @@ pub(super) fn superblock(
     record.log_groups_per_flex = LOG_GROUPS_PER_FLEX;
     // CRC-32C.
     record.checksum_type = 1;
-    set_features(&mut record, content, journal.is_some());
+    set_features(&mut record, external_values, journal.is_some());
     if let Some((block, size)) = journal {
         record.journal_inode = JOURNAL_INODE.into();
         // The backup of the journal's inode: its extents and its size.
@@ -96,11 +95,11 @@ pub(super) fn superblock(
     record
 }
 
-fn set_features(record: &mut SuperblockRecord, content: &Content<'_>, journal: bool) {
+fn set_features(record: &mut SuperblockRecord, external_values: bool, journal: bool) {
     let journal = if journal { compatible::HAS_JOURNAL } else { 0 };
     record.compatible = (journal | compatible::EXT_ATTR | compatible::DIR_INDEX).into();
     // Kernels before 4.13 do not support xattr values in inodes, so the flag is only set if there are any.
-    let values = if content.values.is_empty() { 0 } else { incompatible::EA_INODE };
+    let values = if external_values { incompatible::EA_INODE } else { 0 };
     record.incompatible =
         (values | incompatible::FILETYPE | incompatible::EXTENTS | incompatible::BITS_64 | incompatible::FLEX_BG)
             .into();

@@ -11,6 +11,7 @@ use vmroot_sys::AlignedBuffer;
 use crate::checksum::Seed;
 use crate::content::Content;
 use crate::format::BLOCK;
+use crate::group::Usage;
 use crate::hash::NameHasher;
 use crate::identity::Identity;
 use crate::metadata::MetadataWriter;
@@ -83,8 +84,9 @@ pub fn write_ext4(fs: &ContainerFs, file: &File, options: &Ext4Options<'_>) -> R
     })?;
 
     let mut output = Output::new(file);
-    let descriptors = group::write_groups(&content, &layout, Seed::of(&identity.uuid), &mut output)?;
-    let record = superblock::superblock(&content, &layout, &identity, journal);
+    let usage = Usage::of(&content, &layout);
+    let descriptors = group::write_groups(&usage, Seed::of(&identity.uuid), &mut output)?;
+    let record = superblock::superblock(&usage, !content.values.is_empty(), &identity, journal);
     superblock::write_superblocks(&record, &descriptors, layout.geometry.groups(), &mut output)?;
     Ok(Report::new(size, omissions))
 }

@@ -1,5 +1,7 @@
 //! `/etc/vmroot/config.json`: how to run the image's command.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use serde::{Deserialize, Serialize};
 
 /// The path of the init's config in a guest.
@@ -49,6 +51,41 @@ pub struct GuestSettings {
     /// means a terminal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tty: Option<bool>,
+    /// The servers in `/etc/resolv.conf`, in place of the image's file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<IpAddr>,
+    /// The addresses of the first network interface. `None` leaves it down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<GuestNetwork>,
+    /// The first process, if it is the command and not the init.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid1: Option<Pid1>,
+}
+
+/// The addresses of a guest's network interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuestNetwork {
+    /// The guest's address.
+    pub address: Ipv4Addr,
+    /// The length of the network's prefix in bits, 0 to 32.
+    pub prefix: u8,
+    /// The router to all other networks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Ipv4Addr>,
+    /// The name servers of the network. They are used if the image has no `/etc/resolv.conf`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<IpAddr>,
+}
+
+/// The way in which the command is a first process, because it is an init itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pid1 {
+    /// It replaces the init of the guest. It powers the machine off itself, and reports no exit code.
+    Machine,
+    /// It is the first process of a PID namespace, and the guest ends with it.
+    Namespace,
 }
 
 impl GuestSettings {
@@ -73,6 +110,18 @@ mod tests {
     }
 
     #[test]
+    fn malformed_settings_are_errors() {
+        for text in [
+            r#"{"dns": ["example.org"]}"#,
+            r#"{"network": {"address": "10.0.2.15/24"}}"#,
+            r#"{"network": {"address": "10.0.2.15", "prefix": 256}}"#,
+            r#"{"pid1": "init"}"#,
+        ] {
+            assert!(serde_json::from_str::<GuestSettings>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn the_page_lists_the_fields_in_order() {
         let process = Process {
             env: vec!["A=1".to_owned()],
@@ -83,7 +132,20 @@ mod tests {
             uid: Some(7),
             gid: Some(8),
         };
-        let settings = GuestSettings { groups: Some(vec![9]), hostname: Some("h".to_owned()), tty: Some(false) };
+        let network = GuestNetwork {
+            address: Ipv4Addr::new(10, 0, 2, 15),
+            prefix: 24,
+            gateway: Some(Ipv4Addr::new(10, 0, 2, 2)),
+            dns: vec![Ipv4Addr::new(10, 0, 2, 3).into()],
+        };
+        let settings = GuestSettings {
+            groups: Some(vec![9]),
+            hostname: Some("h".to_owned()),
+            tty: Some(false),
+            dns: vec![Ipv4Addr::LOCALHOST.into()],
+            network: Some(network),
+            pid1: Some(Pid1::Machine),
+        };
         let process = serde_json::to_string_pretty(&process).unwrap();
         let settings = serde_json::to_string_pretty(&settings).unwrap();
         // Elements of lists are indented by more than two spaces.

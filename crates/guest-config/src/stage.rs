@@ -29,10 +29,47 @@ pub struct Stage {
     /// Whether a tmpfs over the root takes the writes.
     #[serde(default)]
     pub overlay: bool,
+    /// The disk that takes the writes to the root and keeps them. It takes precedence over `overlay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<StageUpper>,
+    /// Further disks, which are mounted in the root in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<StageVolume>,
     /// The table of dm-verity, without the root hash, which is on the kernel's command line. The root is then mounted from
     /// the device of this table, in place of its source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verity: Option<StageVerity>,
+}
+
+/// A disk with the upper layer of an overlay over the root (`docs/formats/upper.md`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StageUpper {
+    /// The device, with an ext4 file system.
+    pub device: String,
+    /// The id of the image below, as the disk's record has it.
+    pub image: String,
+    /// The name by which the user called the image, for the record and for messages.
+    #[serde(default)]
+    pub name: String,
+    /// Whether a disk over another image is used, and its record replaced.
+    #[serde(default)]
+    pub rebase: bool,
+}
+
+/// A disk that is mounted in the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StageVolume {
+    /// The device.
+    pub device: String,
+    /// The absolute path of the mount point. It is made if it is missing.
+    pub path: String,
+    /// The file system type, as for mount(2).
+    pub fstype: String,
+    /// Whether the disk is mounted read-only.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// The disks of a root that dm-verity verifies, and the parameters of their hash tree
@@ -127,8 +164,15 @@ pub(crate) mod tests {
             options: "device=/dev/vdb,acl,device=/dev/vdc".to_owned(),
             read_only: false,
         };
-        let stage =
-            Stage { modules: vec!["/m.ko".to_owned()], root, init: "/i".to_owned(), overlay: true, verity: None };
+        let stage = Stage {
+            modules: vec!["/m.ko".to_owned()],
+            root,
+            init: "/i".to_owned(),
+            overlay: true,
+            upper: None,
+            volumes: Vec::new(),
+            verity: None,
+        };
         let text = serde_json::to_string(&stage).unwrap();
         assert_eq!(
             text,
@@ -158,13 +202,16 @@ pub(crate) mod tests {
         let stage = parse(
             r#"{"root": {"fstype": "erofs", "source": "/dev/vda"}, "verity": {"data": [], "tree": "/dev/vda",
                 "hashStart": 1, "dataBlocks": 1, "dataBlockSize": 4096, "hashBlockSize": 4096, "algorithm": "sha256",
-                "hashType": 1, "salt": "-"}}"#,
+                "hashType": 1, "salt": "-"}, "upper": {"device": "/dev/vdb", "image": "sha256:ab"},
+                "volumes": [{"device": "/dev/vdc", "path": "/data", "fstype": "ext4"}]}"#,
         )
         .unwrap();
         let value = serde_json::to_value(&stage).unwrap();
         let mut fields = Vec::new();
         for (name, value) in value.as_object().unwrap() {
-            match value.as_object() {
+            // Lists of objects have the fields of their elements. Those of `verity.data` are in its row.
+            let element = (name == "volumes").then(|| value.get(0)).flatten();
+            match element.unwrap_or(value).as_object() {
                 Some(fields_of_root) => fields.extend(fields_of_root.keys().map(|field| format!("{name}.{field}"))),
                 None => fields.push(name.clone()),
             }

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 
 use rustix::fs::{Gid, Mode, Uid, fchown};
+use rustix::mount::{MountFlags, mount};
 use rustix::process::{ioctl_tiocsctty, setsid, umask};
 use rustix::stdio;
 use rustix::system::uname;
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
-use vmroot_guest_config::CONFIG;
+use vmroot_guest_config::{CONFIG, Pid1};
+use vmroot_sys::enter_mount_namespace;
 use vmroot_users::User;
 
 use crate::config::Config;
@@ -37,11 +39,36 @@ fn become_command(arguments: &[OsString]) -> Result<Infallible> {
     let terminal = has_terminal.then(|| env::var("TERM").unwrap_or_default());
     let environment =
         Environment::new(&config.process.env, &hostname, terminal.as_deref(), user.home.as_deref().unwrap_or("/"));
+    if config.settings.pid1 == Some(Pid1::Namespace) {
+        show_own_processes()?;
+    }
     umask(Mode::WGRP | Mode::WOTH);
     enter_directory(&config.process.working_dir)?;
     take_console(has_terminal, &user)?;
     drop_privileges(&user)?;
     execute(&command, &environment)
+}
+
+/// Executes the command in place of this program, PID 1, as root. An init of a machine needs the whole machine, and ends it
+/// itself.
+pub(crate) fn replace_init(config: &Config, arguments: &[OsString]) -> Result<Infallible> {
+    let command = config.command(arguments)?;
+    let hostname = uname().nodename().to_string_lossy().into_owned();
+    let terminal = env::var("TERM").unwrap_or_default();
+    // An init with this variable expects a container engine around it (https://systemd.io/CONTAINER_INTERFACE).
+    let variables: Vec<String> =
+        config.process.env.iter().filter(|variable| !variable.starts_with("container=")).cloned().collect();
+    let environment = Environment::new(&variables, &hostname, Some(&terminal), "/root");
+    enter_directory(&config.process.working_dir)?;
+    execute(&command, &environment)
+}
+
+/// Mounts the processes of this PID namespace over those of the machine, for this process and its children only.
+fn show_own_processes() -> Result<()> {
+    let failed = |what| move |source: std::io::Error| Error::System { what, source };
+    enter_mount_namespace().map_err(failed("make a mount namespace"))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("proc", "/proc", "proc", flags, c"").map_err(|error| failed("mount /proc")(error.into()))
 }
 
 /// Changes to the working directory and creates it if it is missing, as container engines do.

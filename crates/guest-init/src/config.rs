@@ -94,7 +94,12 @@ mod tests {
             uid: Some(7),
             gid: Some(8),
         };
-        let settings = GuestSettings { groups: Some(vec![9]), hostname: Some(text("h")), tty: Some(false) };
+        let settings = GuestSettings {
+            groups: Some(vec![9]),
+            hostname: Some(text("h")),
+            tty: Some(false),
+            ..GuestSettings::default()
+        };
         let expected = Config { process, settings };
         assert_eq!(config.unwrap(), expected);
     }

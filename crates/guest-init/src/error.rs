@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use vmroot_guest_config::UpperRecord;
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -90,6 +92,33 @@ pub enum Error {
         /// The kernel's error.
         source: io::Error,
     },
+    /// An upper disk that was made over another image.
+    #[error("the upper disk was made over {}, and this is {}", named(disk), named(image))]
+    OtherBase {
+        /// The record of the disk.
+        disk: UpperRecord,
+        /// The image of this guest.
+        image: UpperRecord,
+    },
+    /// A volume that cannot be mounted.
+    #[error("volume {path}: {reason}")]
+    Volume {
+        /// The mount point.
+        path: String,
+        /// The reason.
+        reason: String,
+    },
+    /// A network without an interface.
+    #[error("no network interface: the kernel found no card, or has no driver for it")]
+    NoInterface,
+    /// The kernel refuses an address or a route.
+    #[error("cannot {what}: {source}")]
+    Network {
+        /// The request, as in "cannot …".
+        what: &'static str,
+        /// The kernel's error.
+        source: io::Error,
+    },
     /// The kernel refuses a device of the device-mapper.
     #[error("cannot {what} {name}: {source}")]
     DeviceMapper {
@@ -145,6 +174,12 @@ fn unknown_symbol(error: &io::Error) -> &'static str {
     } else {
         ""
     }
+}
+
+/// Returns an image's name and id.
+fn named(record: &UpperRecord) -> String {
+    let UpperRecord { image, name, .. } = record;
+    if name.is_empty() || name == image { image.clone() } else { format!("{name} ({image})") }
 }
 
 /// Explains `ENODEV` from mounting: the kernel does not have the file system.

@@ -3,11 +3,10 @@
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::{fs, io};
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
@@ -16,15 +15,14 @@ use vmroot_guest_config::{MAX_STAGE, STAGE, Stage, StageRoot};
 
 use crate::kernel::{self, CommandLine};
 use crate::{
-    Error, Result, console, devices, document, mount_point, mounts, shutdown, switch_root, verity, wrong_block,
+    Error, Result, console, devices, document, mount_point, mounts, overlay, shutdown, switch_root, verity, volumes,
+    wrong_block,
 };
 
 /// The mount point of the root before the switch.
 const ROOT: &str = "/root";
 /// The mount point of the read-only root under an overlay.
 const LOWER: &str = "/lower";
-/// The mount point of the overlay's tmpfs.
-const WRITABLE: &str = "/writable";
 
 /// `MODULE_INIT_COMPRESSED_FILE` (linux/module.h): the kernel decompresses the module.
 const COMPRESSED: i32 = 4;
@@ -57,13 +55,19 @@ fn become_init(arguments: &[OsString], root_hash: Option<&str>) -> Result<Infall
         stage.root.source = device.to_string_lossy().into_owned();
     }
     let root = Path::new(ROOT);
-    if stage.overlay {
-        mount_root(&stage.root, Path::new(LOWER))?;
-        mount_overlay(root)?;
+    if stage.overlay || stage.upper.is_some() {
+        let lower = Path::new(LOWER);
+        mount_root(&stage.root, lower)?;
+        match &stage.upper {
+            Some(upper) => overlay::mount_with_disk(upper, lower, root)?,
+            None => overlay::mount_in_memory(lower, root)?,
+        }
     } else {
         mount_root(&stage.root, root)?;
     }
     switch_root::switch(root)?;
+    // In the root, where the links of the image lead to its own directories.
+    stage.volumes.iter().try_for_each(volumes::mount)?;
     if root_hash.is_some() {
         read_wholly(Path::new(&stage.init))?;
     }
@@ -104,28 +108,7 @@ fn mount_root(root: &StageRoot, target: &Path) -> Result<()> {
     devices::retry(devices::DEVICE_TIMEOUT, attempt).unwrap_or_else(last)
 }
 
-/// Mounts an overlay with a tmpfs for changes. Its top directory gets the mode, owner and time of the root, because an
-/// overlay shows those of the upper layer.
-fn mount_overlay(target: &Path) -> Result<()> {
-    let (lower, writable) = (Path::new(LOWER), Path::new(WRITABLE));
-    make_directory(writable)?;
-    mount_at("tmpfs", writable, "tmpfs", MountFlags::empty(), "mode=0755")?;
-    let (upper, work) = (writable.join("upper"), writable.join("work"));
-    make_directory(&upper)?;
-    make_directory(&work)?;
-    let copy_attributes = || -> io::Result<()> {
-        let metadata = fs::metadata(lower)?;
-        chown(&upper, Some(metadata.uid()), Some(metadata.gid()))?;
-        fs::set_permissions(&upper, fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
-        File::open(&upper)?.set_times(fs::FileTimes::new().set_modified(metadata.modified()?))
-    };
-    copy_attributes().map_err(|source| Error::Io { path: upper.clone(), source })?;
-    make_directory(target)?;
-    let options = format!("lowerdir={LOWER},upperdir={},workdir={}", upper.display(), work.display());
-    mount_at("overlay", target, "overlay", MountFlags::empty(), &options)
-}
-
-fn mount_at(source: &str, target: &Path, fstype: &str, flags: MountFlags, options: &str) -> Result<()> {
+pub(crate) fn mount_at(source: &str, target: &Path, fstype: &str, flags: MountFlags, options: &str) -> Result<()> {
     let failed = |error: io::Error| Error::Mount {
         fstype: fstype.to_owned(),
         source_name: source.to_owned(),
@@ -136,6 +119,6 @@ fn mount_at(source: &str, target: &Path, fstype: &str, flags: MountFlags, option
     mount(source, target, fstype, flags, options.as_c_str()).map_err(|error| failed(error.into()))
 }
 
-fn make_directory(directory: &Path) -> Result<()> {
+pub(crate) fn make_directory(directory: &Path) -> Result<()> {
     mount_point::make_directory(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })
 }

@@ -8,7 +8,8 @@
 //! - PID 1 in an initramfs with a `/vmroot/stage.json` (`initramfs`): loads modules, mounts the root, switches to it
 //!   and starts its init.
 //! - The child of PID 1 that becomes the command (`command`). It sets its session, terminal, groups and user. PID 1
-//!   starts the program again for this, because no safe code can run between fork and exec.
+//!   starts the program again for this, because no safe code can run between fork and exec. A command that is an init
+//!   replaces PID 1, or is the first process of a PID namespace.
 //!
 //! The console is the only connection to the host. The last lines are `[vmroot-init] exit code N`, preceded by
 //! `[vmroot-init] error: …` if something other than the command failed. The program avoids panics, because the end of
@@ -25,9 +26,12 @@ mod environment;
 mod error;
 mod initramfs;
 mod kernel;
-mod loopback;
 mod mount_point;
 mod mounts;
+mod names;
+mod netlink;
+mod network;
+mod overlay;
 mod panic;
 mod pid1;
 mod program;
@@ -36,6 +40,7 @@ mod switch_root;
 mod temporary;
 mod users;
 mod verity;
+mod volumes;
 mod wrong_block;
 
 use std::ffi::OsString;
@@ -55,9 +60,10 @@ pub fn start(arguments: Vec<OsString>) -> ! {
     let rest = arguments.get(1..).unwrap_or_default();
     let first = rustix::process::getpid().is_init();
     match () {
+        // The command may be the first process of a PID namespace.
+        () if name == COMMAND_ROLE => command::run(rest),
         () if first && name == INITRAMFS_PROGRAM && initramfs::has_instructions() => initramfs::run(rest),
         () if first => pid1::run(&name, rest),
-        () if name == COMMAND_ROLE => command::run(rest),
         () => {
             console::error(&Error::NotPid1);
             std::process::exit(error::OWN_FAULT)

@@ -10,11 +10,14 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use rustix::system::{RebootCommand, reboot, sethostname};
 use signal_hook::consts;
 use signal_hook::iterator::Signals;
-use vmroot_guest_config::CONFIG;
+use vmroot_guest_config::{CONFIG, Pid1};
+use vmroot_sys::enter_pid_namespace;
 
 use crate::config::Config;
 use crate::kernel::{self, CommandLine};
-use crate::{COMMAND_ROLE, Error, Result, console, document, loopback, mounts, shutdown, wrong_block};
+use crate::{
+    COMMAND_ROLE, Error, Result, command, console, devices, document, mounts, names, network, shutdown, wrong_block,
+};
 
 /// The host name if neither the config nor the image has one.
 const DEFAULT_HOSTNAME: &str = "vmroot";
@@ -59,11 +62,23 @@ pub(crate) fn run(name: &OsStr, arguments: &[OsString]) -> ! {
 fn serve(name: &OsStr, arguments: &[OsString]) -> Result<i32> {
     mounts::mount_further();
     let config = Config::read(Path::new(CONFIG))?;
-    if let Err(error) = sethostname(hostname(&config, Path::new("/etc/hostname")).as_bytes()) {
+    let hostname = hostname(&config, Path::new("/etc/hostname"));
+    if let Err(error) = sethostname(hostname.as_bytes()) {
         console::note(&format!("no host name: {error}"));
     }
-    if let Err(error) = loopback::bring_up() {
+    if let Err(error) = network::bring_up_loopback() {
         console::note(&format!("no loopback interface: {error}"));
+    }
+    if let Some(network) = &config.settings.network {
+        network::bring_up(network, devices::DEVICE_TIMEOUT)?;
+    }
+    names::provide(&config, &hostname);
+    match config.settings.pid1 {
+        Some(Pid1::Machine) => return command::replace_init(&config, arguments).map(|never| match never {}),
+        Some(Pid1::Namespace) => {
+            enter_pid_namespace().map_err(|source| Error::System { what: "make a PID namespace", source })?
+        }
+        None => {}
     }
     // Ctrl-Alt-Del sends SIGINT to PID 1 instead of restarting at once.
     let _ = reboot(RebootCommand::CadOff);

@@ -12,7 +12,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 use rustix::system::{RebootCommand, reboot};
 
-use crate::{Error, console, devices};
+use crate::{Error, console, devices, overlay};
 
 /// The maximum time for processes to end after SIGTERM.
 const TERM_TIMEOUT: Duration = Duration::from_secs(2);
@@ -76,15 +76,20 @@ fn end_processes() {
     }
 }
 
-/// Unmounts disks and shares, and makes the root read-only, so that its file system is clean.
+/// Unmounts disks and shares, and makes the root read-only, so that its file system is clean. The disk below an overlay
+/// comes last: the overlay uses it, so it is made read-only, too.
 fn detach() {
     let text = fs::read("/proc/mounts").unwrap_or_default();
-    for (target, _) in mounted(&text).into_iter().rev().filter(|(target, _)| target != Path::new("/")) {
-        let _ = unmount(&target, UnmountFlags::NOFOLLOW);
+    let mounted = mounted(&text);
+    let (root, upper) = (Path::new("/"), Path::new(overlay::DISK));
+    for (target, _) in mounted.iter().rev().filter(|(target, _)| target != root && target != upper) {
+        let _ = unmount(target, UnmountFlags::NOFOLLOW);
     }
-    let writable = statvfs("/").is_ok_and(|root| !root.f_flag.contains(StatVfsMountFlags::RDONLY));
-    if writable && mounted(&text).iter().any(|(target, _)| target == Path::new("/")) {
-        let _ = mount_remount("/", MountFlags::RDONLY, c"");
+    for place in [root, upper] {
+        let writable = statvfs(place).is_ok_and(|place| !place.f_flag.contains(StatVfsMountFlags::RDONLY));
+        if writable && mounted.iter().any(|(target, _)| target == place) {
+            let _ = mount_remount(place, MountFlags::RDONLY, c"");
+        }
     }
 }
 

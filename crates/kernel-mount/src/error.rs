@@ -40,6 +40,9 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// No loop device can be made of a disk.
+    #[error("no loop device")]
+    Loop(#[source] io::Error),
     /// The metadata cannot be written.
     #[error("cannot write metadata in {path}", path = path.display())]
     Scratch {

@@ -60,10 +60,12 @@ pub fn mount_overlay(lower: &Path, upper: Upper<'_>, mountpoint: &Path, options:
         fsconfig_set_string(&context, "lowerdir", name)?;
         fsconfig_set_string(&context, "upperdir", upper.name())?;
         fsconfig_set_string(&context, "workdir", work.name())?;
-        // Readers of the upper directory do not support files whose data or names are in the lower directory.
+        // Readers of the upper directory do not support files whose data or names are in the lower directory. `off` for
+        // `redirect_dir` would follow redirects on some kernels.
         fsconfig_set_string(&context, "metacopy", "off")?;
-        fsconfig_set_string(&context, "redirect_dir", "off")?;
+        fsconfig_set_string(&context, "redirect_dir", "nofollow")?;
         fsconfig_set_string(&context, "index", "off")?;
+        fsconfig_set_string(&context, "xino", "off")?;
         fsconfig_create(&context)?;
         fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, mount_attributes(options))
     };

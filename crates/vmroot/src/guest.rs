@@ -11,7 +11,9 @@
 
 use serde::{Deserialize, Serialize};
 pub use vmroot_guest::{Error as InitError, check_program, init_for, rust_target};
-pub use vmroot_guest_config::{CONFIG, GuestSettings, INIT};
+pub use vmroot_guest_config::{
+    CONFIG, GuestNetwork, GuestSettings, INIT, MAX_UPPER_RECORD, Pid1, UPPER, UPPER_RECORD, UPPER_WORK, UpperRecord,
+};
 
 use crate::{Addition, RuntimeConfig};
 
@@ -73,7 +75,12 @@ mod tests {
     #[test]
     fn guest_fields_come_last() {
         let mut config = Config::new(RuntimeConfig::default());
-        config.settings = GuestSettings { groups: Some(vec![44]), hostname: Some("demo".to_owned()), tty: Some(false) };
+        config.settings = GuestSettings {
+            groups: Some(vec![44]),
+            hostname: Some("demo".to_owned()),
+            tty: Some(false),
+            ..GuestSettings::default()
+        };
         let json = config.to_json();
         assert!(json.ends_with("\"hostname\": \"demo\",\n  \"tty\": false\n}\n"), "{json}");
         assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);

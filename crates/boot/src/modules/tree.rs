@@ -1,11 +1,16 @@
 //! The module directory of one kernel.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use bstr::ByteSlice;
 use vmroot_compress::{Decoder, Limits};
+use vmroot_container_fs::{ContainerFs, InodeKind};
 
 use super::normalised;
 use crate::{Error, Result};
@@ -18,6 +23,8 @@ const MAX_DEPTH: usize = 16;
 /// The modules of one kernel, in files and built in.
 #[derive(Debug, Clone)]
 pub struct ModuleTree {
+    /// The root with the files, if they are not those of this machine.
+    root: Option<Arc<ContainerFs>>,
     directory: PathBuf,
     version: Option<String>,
     files: HashMap<String, PathBuf>,
@@ -37,10 +44,48 @@ impl ModuleTree {
         let mut files = HashMap::new();
         index(&directory, &mut files)?;
         let builtin = match fs::read_to_string(directory.join("modules.builtin")) {
-            Ok(list) => list.lines().filter_map(|line| module_name(line.rsplit('/').next()?)).collect(),
+            Ok(list) => builtin_names(&list),
             Err(_) => HashSet::new(),
         };
-        Ok(Self { directory, version: version.map(str::to_owned), files, builtin })
+        Ok(Self { root: None, directory, version: version.map(str::to_owned), files, builtin })
+    }
+
+    /// Opens the modules that an image has for a kernel, below `/usr/lib/modules` or `/lib/modules`.
+    ///
+    /// # Errors
+    /// - [`Error::NoModules`] if there are none for this kernel.
+    /// - [`Error::Root`] if the root cannot be read.
+    pub fn of_image(root: &Arc<ContainerFs>, version: &str) -> Result<Self> {
+        let parents = ["/usr/lib/modules", "/lib/modules"].map(|parent| PathBuf::from(parent).join(version));
+        let none = || Error::NoModules { path: parents[0].clone(), kernel: Some(version.to_owned()) };
+        // A version is one name.
+        let is_name = !version.contains('/') && version != "..";
+        let found = parents.iter().filter(|_| is_name).find_map(|path| {
+            let found = root.resolve_path(path.as_os_str().as_bytes()).ok()?;
+            Some((path.clone(), found.ino))
+        });
+        let (directory, start) = found.ok_or_else(none)?;
+        let mut files = HashMap::new();
+        for entry in root.walk_below(start) {
+            let Some(name) = entry.name().to_str().ok().and_then(module_name) else { continue };
+            let path = OsStr::from_bytes(entry.path.as_ref());
+            if entry.kind == InodeKind::Regular {
+                insert(&mut files, &directory, name, directory.join(path));
+            }
+        }
+        let builtin = match root.read(directory.join("modules.builtin").as_os_str().as_bytes()) {
+            Ok(list) => builtin_names(&String::from_utf8_lossy(&list)),
+            Err(_) => HashSet::new(),
+        };
+        Ok(Self { root: Some(Arc::clone(root)), directory, version: Some(version.to_owned()), files, builtin })
+    }
+
+    /// Reads and decompresses a module.
+    pub(super) fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        match &self.root {
+            Some(root) => decompress(root.open(path.as_os_str().as_bytes())?, path),
+            None => decompress(File::open(path).map_err(Error::io("open", path))?, path),
+        }
     }
 
     /// Returns the directory `…/lib/modules/VERSION`.
@@ -112,14 +157,23 @@ fn index(top: &Path, files: &mut HashMap<String, PathBuf>) -> Result<()> {
             if kind.is_dir() && depth < MAX_DEPTH {
                 directories.push((entry.path(), depth + 1));
             } else if let Some(name) = entry.file_name().to_str().and_then(module_name) {
-                let updated = |path: &Path| path.starts_with(top.join("updates"));
-                if files.get(&name).is_none_or(|other| !updated(other)) {
-                    files.insert(name, entry.path());
-                }
+                insert(files, top, name, entry.path());
             }
         }
     }
     Ok(())
+}
+
+/// Adds a module below `top`, unless one of `updates` has its name.
+fn insert(files: &mut HashMap<String, PathBuf>, top: &Path, name: String, path: PathBuf) {
+    if files.get(&name).is_none_or(|other| !other.starts_with(top.join("updates"))) {
+        files.insert(name, path);
+    }
+}
+
+/// Returns the names in `modules.builtin`.
+fn builtin_names(list: &str) -> HashSet<String> {
+    list.lines().filter_map(|line| module_name(line.rsplit('/').next()?)).collect()
 }
 
 /// Returns the name of the module in a file of this name.
@@ -128,9 +182,8 @@ fn module_name(file: &str) -> Option<String> {
     ["", ".gz", ".xz", ".zst"].contains(&compression).then(|| normalised(name))
 }
 
-/// Reads and decompresses a module.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
+/// Reads and decompresses the file of a module.
+fn decompress(file: impl Read, path: &Path) -> Result<Vec<u8>> {
     let decoding = |source| Error::Compressed { path: path.to_owned(), source };
     let limits = Limits { max_output: MAX_MODULE, ..Limits::default() };
     let mut bytes = Vec::new();

@@ -33,6 +33,9 @@ pub(super) fn check_version(version: Version) -> Result<()> {
 }
 
 pub(super) fn command(machine: &Machine) -> Result<VmmCommand> {
+    if machine.network.is_some() {
+        return Err(unsupported("has no network without a device of the host"));
+    }
     let shared = if machine.share.is_some() { ",shared=on" } else { "" };
     let mut arguments: Vec<OsString> = vec![
         "--kernel".into(),
@@ -127,6 +130,9 @@ mod tests {
         };
         let error = command(&with("/tmp/a,b", DiskFormat::Raw)).unwrap_err().to_string();
         assert!(error.starts_with("cloud-hypervisor does not support paths with commas"), "{error}");
+        let network = Some(crate::UserNetwork::default());
+        let error = command(&Machine { network, ..machine() }).unwrap_err().to_string();
+        assert!(error.starts_with("cloud-hypervisor has no network"), "{error}");
         let error = command(&with("/tmp/a", DiskFormat::Vmdk)).unwrap_err().to_string();
         assert!(error.starts_with("cloud-hypervisor reads no VMDK"), "{error}");
     }

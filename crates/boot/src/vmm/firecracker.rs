@@ -35,6 +35,9 @@ pub(super) fn command(machine: &Machine, config: &Path) -> Result<VmmCommand> {
     if machine.share.is_some() {
         return Err(unsupported("has no virtio-fs"));
     }
+    if machine.network.is_some() {
+        return Err(unsupported("has no network without a device of the host"));
+    }
     let drive = |(number, disk): (usize, &Disk)| {
         if disk.format != DiskFormat::Raw {
             return Err(unsupported("reads no VMDK"));
@@ -130,6 +133,9 @@ mod tests {
         let share = Some(Share { tag: "root".into(), socket: "/tmp/s".into(), queues: 1 });
         let error = command(&Machine { share, ..machine() }, Path::new("/c")).unwrap_err().to_string();
         assert!(error.starts_with("firecracker has no virtio-fs"), "{error}");
+        let network = Some(crate::UserNetwork::default());
+        let error = command(&Machine { network, ..machine() }, Path::new("/c")).unwrap_err().to_string();
+        assert!(error.starts_with("firecracker has no network"), "{error}");
         let disks = vec![Disk { path: "/tmp/a".into(), format: DiskFormat::Vmdk, writable: false }];
         let error = command(&Machine { disks, ..machine() }, Path::new("/c")).unwrap_err().to_string();
         assert!(error.starts_with("firecracker reads no VMDK"), "{error}");

@@ -6,6 +6,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use super::{MachineLimits, Vmm, VmmCommand};
 use crate::{Accelerator, Architecture, Disk, DiskFormat, Machine, Share};
 
+/// The slot of the network card.
+const NETWORK_SLOT: usize = 3;
 /// The first slot of the bus that is free of the machine's own devices.
 const FIRST_SLOT: usize = 4;
 /// The number of functions of a slot. With one disk in each, a machine has room for 224 disks instead of 28.
@@ -52,6 +54,11 @@ pub(super) fn command(machine: &Machine) -> VmmCommand {
     if let Some(share) = &machine.share {
         arguments.share(machine, share);
     }
+    if let Some(network) = &machine.network {
+        arguments.option("-netdev", network.netdev("network"));
+        // No guest starts from the network, so the boot program of the card need not be installed.
+        arguments.option("-device", format!("virtio-net-pci,netdev=network,addr={NETWORK_SLOT:#x},romfile="));
+    }
     let program = Vmm::Qemu.program(machine.architecture);
     VmmCommand { program, arguments: arguments.0, config: None }
 }
@@ -88,9 +95,10 @@ impl Arguments {
             DiskFormat::Raw => "raw",
             DiskFormat::Vmdk => "vmdk",
         };
-        let read_only = if disk.writable { "off" } else { "on" };
+        // A guest that frees blocks (fstrim) makes the file smaller.
+        let access = if disk.writable { "off,discard=unmap" } else { "on" };
         let mut drive = OsString::from(format!(
-            "if=none,id=disk{number},format={format},read-only={read_only},cache.direct=off,aio=threads,file="
+            "if=none,id=disk{number},format={format},read-only={access},cache.direct=off,aio=threads,file="
         ));
         drive.push(escaped(disk.path.as_os_str()));
         self.option("-drive", drive);
@@ -155,6 +163,18 @@ mod tests {
             -device vhost-user-fs-pci,chardev=share,tag=root,num-request-queues=2";
         let expected: Vec<String> = expected.split_ascii_whitespace().map(|word| word.replace('¸', " ")).collect();
         assert_eq!(text(&command), expected);
+    }
+
+    #[test]
+    fn a_machine_with_a_network_and_a_writable_disk() {
+        let mut machine = Machine { network: Some(crate::UserNetwork::default()), ..machine() };
+        machine.disks[0].writable = true;
+        let command = command(&machine);
+        let text = text(&command).join(" ");
+        assert!(text.contains("read-only=off,discard=unmap,cache.direct=off"), "{text}");
+        let expected = "-netdev user,id=network,net=10.0.2.0/24,host=10.0.2.2,dns=10.0.2.3,dhcpstart=10.0.2.15 \
+                        -device virtio-net-pci,netdev=network,addr=0x3,romfile=";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

@@ -6,14 +6,17 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use vmroot::boot::{Acceleration, Via, Vmm};
 
+use super::guest_disks::GuestDiskArguments;
+use super::guest_network::GuestNetworkArguments;
 use super::quantity::{parse_seconds, parse_size};
 use crate::top::TopArguments;
 
 /// Options of `boot`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BootArguments {
-    /// Boot this kernel: bzImage, vmlinux, Image or vmlinuz. Its architecture selects the image's platform
-    #[arg(long, value_name = "FILE")]
+    /// Boot this kernel: bzImage, vmlinux, Image or vmlinuz. Its architecture selects the image's platform. `image` is the
+    /// kernel that the image carries, with its modules
+    #[arg(long, value_name = "FILE|image")]
     pub(crate) kernel: PathBuf,
     /// Run this program instead of the image's entrypoint and command
     #[arg(long, value_name = "PROGRAM")]
@@ -43,9 +46,13 @@ pub(crate) struct BootArguments {
     #[arg(help_heading = "Root file system")]
     pub(crate) via: Option<Form>,
     /// Let the guest write to a read-only root, and keep the changes in its memory
-    #[arg(long)]
+    #[arg(long, conflicts_with = "upper")]
     #[arg(help_heading = "Root file system")]
     pub(crate) overlay: bool,
+    #[command(flatten)]
+    pub(crate) disks: GuestDiskArguments,
+    #[command(flatten)]
+    pub(crate) network: GuestNetworkArguments,
     /// Let the guest verify each block of its root by dm-verity. The root hash is on the kernel's command line. The root
     /// is read-only, and a wrong block ends the guest with exit code 125
     #[arg(long)]
@@ -67,8 +74,9 @@ pub(crate) struct BootArguments {
     #[arg(help_heading = "Kernel and init")]
     pub(crate) append: String,
     /// Start this program as the init: a vmroot-init, or a script that writes `[vmroot-init] exit code N` to its output
-    /// at its end. `none` starts the image's own /sbin/init [default: vmroot's own init]
-    #[arg(long, value_name = "FILE|none")]
+    /// at its end. `none` starts the image's own /sbin/init. `auto` takes vmroot's own init, which hands over to the
+    /// image's command if that is an init: systemd, busybox, s6-overlay, tini and others [default: vmroot's own init]
+    #[arg(long, value_name = "FILE|auto|none")]
     #[arg(help_heading = "Kernel and init")]
     pub(crate) init: Option<PathBuf>,
     /// Write the kernel, the initramfs, the root's image, the config and a script run.sh to this directory instead of

@@ -114,6 +114,8 @@ const EXAMPLES: &[(&str, &str)] = &[
          vmroot mount --detach alpine:3.20 /mnt\n\
          # Writable, as root, with the changes in upper\n\
          vmroot mount --detach --upper upper --work work alpine:3.20 /mnt\n\
+         # Writable, with the changes of a guest on its disk\n\
+         vmroot mount --detach --upper web.ext4 alpine:3.20 /mnt\n\
          # With a file of this machine\n\
          vmroot mount --detach --add app:/usr/bin/app:755 alpine:3.20 /mnt",
     ),
@@ -143,6 +145,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "vmroot boot alpine:3.20 --kernel /boot/vmlinuz\n\
          # Another command, more memory, and a writable root\n\
          vmroot boot alpine:3.20 --kernel vmlinuz --via ext4 --memory 2G -- /bin/sh -c 'echo hello'\n\
+         # A guest that keeps its changes, with a volume and a network\n\
+         vmroot boot alpine:3.20 --kernel vmlinuz --upper web.ext4 --volume data.ext4:/data --net user -p 8080:80\n\
+         # An image with its own kernel and init\n\
+         vmroot boot example/os:1 --kernel image --init auto --overlay\n\
          # A guest that is stopped after a minute\n\
          vmroot boot alpine:3.20 --kernel vmlinuz --timeout 60\n\
          # The files and the command line for another machine\n\

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::quantity::parse_size;
 use crate::init::InitArguments;
 use crate::top::TopArguments;
 
@@ -23,10 +24,19 @@ pub(crate) struct MountArguments {
     /// Mount over another mount, or over a directory that is not empty, and so hide what it shows
     #[arg(long, short)]
     pub(crate) force: bool,
-    /// Mount writable, with the changes in this directory; it is created if it is missing (root only)
-    #[arg(long, value_name = "DIR", requires = "work")]
+    /// Mount writable, with the changes in this directory, which is created if it is missing; without --work, on this disk
+    /// of `vmroot boot --upper` (root only)
+    #[arg(long, value_name = "DIR|DISK")]
     #[arg(help_heading = "Writable mount")]
     pub(crate) upper: Option<PathBuf>,
+    /// Make a missing --upper disk of this size; it takes no space until files are written
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "upper", conflicts_with = "work")]
+    #[arg(help_heading = "Writable mount")]
+    pub(crate) upper_size: Option<u64>,
+    /// Use an --upper disk that was made over another image, and record this image
+    #[arg(long, requires = "upper", conflicts_with = "work")]
+    #[arg(help_heading = "Writable mount")]
+    pub(crate) rebase: bool,
     /// Use this empty directory as overlayfs's work directory, on the file system of --upper; it is created if it is
     /// missing
     #[arg(long, value_name = "DIR", requires = "upper")]

@@ -1,6 +1,9 @@
 //! `boot`: boots a guest on a root, or leaves the files and the command line to the user.
 
 mod by_hand;
+mod disks;
+mod kernel;
+mod own_init;
 
 use std::fmt;
 use std::fs;
@@ -10,15 +13,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use vmroot::boot::{Console, Guest, GuestExit, GuestOptions, InitMessages, Kernel, KvmRecord, ModuleTree, Via, Vmm};
+use vmroot::boot::{
+    Console, Guest, GuestExit, GuestOptions, InitMessages, Kernel, KvmRecord, ModuleTree, UserNetwork, Via, Vmm,
+};
+use vmroot::guest::Pid1;
 use vmroot::output::{Hook, TEMPORARY_PREFIX, TemporaryDirectory, WriteProgress};
 use vmroot::{Addition, ContainerFs, InodeId, Platform, RuntimeConfig, Top, guest};
 
-use crate::args::{BootArguments, Form};
+use crate::args::{BootArguments, Form, GuestNetworkArguments, NetworkName};
 use crate::context::{Context, OpenedRoot};
 use crate::display::{Action, LONG, NewTask, Outcome};
 use crate::exit::{Advised, AlreadyReported};
-use crate::{environment, init, output, progress, signals};
+use crate::{environment, init, output, progress, remedy, signals};
+use disks::GuestDisks;
+use kernel::GuestKernel;
 
 /// The directory of a guest's files in a temporary directory. Short, because the paths of sockets are limited.
 const GUEST_DIRECTORY: &str = "g";
@@ -27,15 +35,24 @@ const GUEST_DIRECTORY: &str = "g";
 const MOUNTPOINTS: [(&str, u32); 5] =
     [("dev", 0o755), ("proc", 0o755), ("run", 0o755), ("sys", 0o755), ("tmp", 0o1777)];
 
+/// The files over which an init mounts others, if they are empty.
+const EMPTY_FILES: [&str; 3] = ["/etc/hosts", "/etc/resolv.conf", "/etc/machine-id"];
+
+/// The value of `--init` for the image's own init, if its command is one.
+const AUTO: &str = "auto";
+
 /// Boots a guest, and exits with the code of its command.
 pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> anyhow::Result<()> {
-    let kernel = open_kernel(&options.kernel)?;
-    let modules = find_modules(options, &kernel)?;
+    let found = GuestKernel::open(context, image, options)?;
     if options.print || options.output.is_some() {
-        return by_hand::build(context, image, options, &kernel, modules.as_ref());
+        return by_hand::build(context, image, options, &found);
     }
-    let init = Init::new(options.init.as_deref(), &kernel)?;
+    let GuestKernel { kernel, modules, .. } = &found;
+    let init = Init::new(options.init.as_deref(), kernel)?;
     options.top.check()?;
+    let network = user_network(&options.network)?;
+    let mut disks = GuestDisks::open(&options.disks)?;
+    let (volumes, empty_upper) = (disks.volumes.clone(), disks.upper.clone());
     let name = Vmm::from(options.vmm).program(kernel.architecture);
     let program = environment::find_program(&name);
     let record = environment::runtime_directory().map(|directory| directory.join("kvm"));
@@ -46,7 +63,10 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
         kvm_record: program.as_deref().zip(record.as_deref()).map(|(program, file)| KvmRecord { program, file }),
         append: append.trim(),
         verbose: context.verbose(),
-        ..guest_options(options, &kernel, modules.as_ref(), &init)
+        upper: empty_upper.as_ref(),
+        volumes: &volumes,
+        network: network.as_ref(),
+        ..guest_options(options, kernel, modules.as_ref(), &init)
     };
     // Checked before the pull, so that invalid options do not cause one. The name is as long as that of the directory
     // below.
@@ -58,7 +78,8 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
         return Err(vmroot::Error::from(vmroot::boot::Error::MissingProgram { program: name }).into());
     }
     let empty_directory = tempfile::tempdir()?;
-    let opened = open_root(context, image, options, &kernel, &init, interactive, empty_directory.path())?;
+    let (opened, pid1) = open_root(context, image, options, kernel, &init, interactive, empty_directory.path())?;
+    let upper = disks.bind_upper(image, &opened)?;
     let OpenedRoot { root, _files, image: used, .. } = opened;
     // An open client prevents other processes from removing temporary directories of the cache.
     let client = used.as_ref().map_or_else(|| context.client(), |used| Ok(used.client.clone()))?;
@@ -73,7 +94,9 @@ pub(crate) fn boot(context: &Context, image: &str, options: &BootArguments) -> a
         true => Some(client.leaves(&root)?),
         false => None,
     };
-    let guest_options = GuestOptions { hook: Some(Hook::new(&hook)), leaves: leaves.as_ref(), ..guest_options };
+    let init_messages = messages_of(&init, pid1);
+    let hook = Some(Hook::new(&hook));
+    let guest_options = GuestOptions { hook, leaves: leaves.as_ref(), upper, init_messages, ..guest_options };
     let guest = Guest::prepare(&Arc::new(root), &directory, &guest_options).map_err(vmroot::Error::from)?;
     task.end(Outcome::Done);
     let stopper = guest.stopper();
@@ -103,15 +126,31 @@ impl fmt::Display for NoKernel {
 
 impl std::error::Error for NoKernel {}
 
-/// Opens the kernel. The hint of a missing one says where to get one.
-fn open_kernel(path: &Path) -> anyhow::Result<Kernel> {
-    if matches!(path.try_exists(), Ok(false)) {
-        return Err(io::Error::new(io::ErrorKind::NotFound, NoKernel(path.to_owned())).into());
+/// Returns the network of the options.
+fn user_network(options: &GuestNetworkArguments) -> anyhow::Result<Option<UserNetwork>> {
+    if options.net == NetworkName::None {
+        let given = [("--ip", options.ip.is_some()), ("--publish", !options.publish.is_empty())];
+        return match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => {
+                Err(Advised::usage(format!("{name}: the guest has no network"), "add --net user").into())
+            }
+            None => Ok(None),
+        };
     }
-    Ok(Kernel::open(path).map_err(vmroot::Error::from)?)
+    let mut network = match &options.ip {
+        Some(ip) => UserNetwork::new(ip.address, ip.prefix, ip.gateway).map_err(vmroot::Error::from).context("--ip")?,
+        None => UserNetwork::default(),
+    };
+    network.publish.clone_from(&options.publish);
+    Ok(Some(network))
 }
 
-/// Opens an image's root with the init and its config on top.
+/// Returns the messages of an init, which another one may replace.
+fn messages_of(init: &Init, pid1: Option<Pid1>) -> InitMessages {
+    if pid1 == Some(Pid1::Machine) { InitMessages::Start } else { init.messages() }
+}
+
+/// Opens an image's root with the init and its config on top. Also returns how the image's command is a first process.
 fn open_root(
     context: &Context,
     image: &str,
@@ -120,15 +159,15 @@ fn open_root(
     init: &Init,
     interactive: bool,
     empty_directory: &Path,
-) -> anyhow::Result<OpenedRoot> {
+) -> anyhow::Result<(OpenedRoot, Option<Pid1>)> {
     if let Some(platform) = context.requested_platform() {
         check_architecture(kernel, &platform.architecture)?;
     }
     let context = context.with_default_platform(Platform::linux(kernel.architecture.image_name())?);
     let opened = context.open(image)?;
     check_architecture(kernel, &opened.unresolved_config().architecture)?;
-    let top = build_top(options, &opened, init, interactive, empty_directory)?;
-    context.put_on_top(opened, &top)
+    let (top, pid1) = build_top(options, &opened, init, interactive, empty_directory)?;
+    Ok((context.put_on_top(opened, &top)?, pid1))
 }
 
 fn guest_options<'a>(
@@ -160,6 +199,9 @@ fn report_end(ended: &GuestExit) -> anyhow::Result<()> {
     }
     if let Some(error) = &ended.error {
         output::print_error(error);
+        if let Some(hint) = remedy::of_report(error) {
+            output::print_hint(&format!("hint: {hint}"));
+        }
     }
     if ended.out_of_memory && ended.code != Some(0) {
         output::print_note("vmroot: the guest ran out of memory; --memory gives it more");
@@ -168,38 +210,6 @@ fn report_end(ended: &GuestExit) -> anyhow::Result<()> {
         None | Some(0) => Ok(()),
         Some(code) => Err(AlreadyReported(code).into()),
     }
-}
-
-/// Opens the modules of `--modules`, or those of the kernel's version beside the kernel or on this machine. Without
-/// any, a note says what that means.
-fn find_modules(options: &BootArguments, kernel: &Kernel) -> anyhow::Result<Option<ModuleTree>> {
-    let version = kernel.version.as_deref();
-    match options.modules.as_deref() {
-        Some(none) if none == Path::new("none") => return Ok(None),
-        Some(directory) => return Ok(Some(ModuleTree::open(directory, version).map_err(vmroot::Error::from)?)),
-        None => {}
-    }
-    let beside = fs::canonicalize(&kernel.path).ok().and_then(|path| Some(path.parent()?.parent()?.to_owned()));
-    let roots: Vec<PathBuf> =
-        beside.into_iter().chain([PathBuf::from("/")]).map(|root| root.join("lib/modules")).collect();
-    let trees = version.into_iter().flat_map(|version| roots.iter().map(move |root| root.join(version)));
-    let mut trees = trees.filter(|tree| tree.is_dir()).filter_map(|tree| ModuleTree::open(&tree, version).ok());
-    if let Some(tree) = trees.next() {
-        tracing::info!("modules of {}", tree.directory().display());
-        return Ok(Some(tree));
-    }
-    // The kernel itself unpacks an archive.
-    if options.via != Some(Form::Cpio) {
-        let kernel = version.map_or_else(|| kernel.path.display().to_string(), |version| format!("Linux {version}"));
-        let mut searched: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
-        searched.dedup();
-        output::print_note(&format!(
-            "no modules of {kernel} in {}: it must have the drivers of its disk and root built in; --modules DIR names \
-             its modules, --modules none omits this note",
-            searched.join(" or ")
-        ));
-    }
-    Ok(None)
 }
 
 fn check_architecture(kernel: &Kernel, image: &str) -> anyhow::Result<()> {
@@ -226,7 +236,8 @@ enum Init {
 impl Init {
     fn new(named: Option<&Path>, kernel: &Kernel) -> anyhow::Result<Self> {
         match named {
-            None => Ok(Self::BuiltIn(guest::init_for(kernel.architecture.image_name()).map_err(vmroot::Error::from)?)),
+            None => Self::built_in(kernel),
+            Some(auto) if auto == Path::new(AUTO) => Self::built_in(kernel),
             Some(none) if none == Path::new("none") => Ok(Self::Image),
             Some(file) => {
                 let bytes = init::read_program(file).with_context(|| file.display().to_string())?;
@@ -238,6 +249,10 @@ impl Init {
                 Ok(Self::Program(bytes))
             }
         }
+    }
+
+    fn built_in(kernel: &Kernel) -> anyhow::Result<Self> {
+        Ok(Self::BuiltIn(guest::init_for(kernel.architecture.image_name()).map_err(vmroot::Error::from)?))
     }
 
     fn bytes(&self) -> Option<&[u8]> {
@@ -276,26 +291,41 @@ impl Init {
 }
 
 /// Returns the top of the image: the layers and additions of the options, the init and its config, and the missing
-/// mountpoints, which the guest cannot create in a read-only root.
+/// mountpoints, which the guest cannot create in a read-only root. Also returns how the image's command is a first process.
 fn build_top(
     options: &BootArguments,
     opened: &OpenedRoot,
     init: &Init,
     interactive: bool,
     empty_directory: &Path,
-) -> anyhow::Result<Top> {
-    let mut top = options.top.top();
+) -> anyhow::Result<(Top, Option<Pid1>)> {
+    let (root, mut top) = (&opened.root, options.top.top());
+    let mut pid1 = None;
     if let Some(bytes) = init.bytes() {
-        let config = guest_config(options, opened.unresolved_config(), interactive)?;
+        let mut config = guest_config(options, opened.unresolved_config(), interactive)?;
+        if options.init.as_deref() == Some(Path::new(AUTO)) {
+            pid1 = own_init::role(root, &config.runtime);
+            config.settings.pid1 = pid1;
+        }
         top.additions.extend(guest::additions(bytes, &config));
+        let has_servers = config.settings.network.is_some() || !config.settings.dns.is_empty();
+        let is_needed = [true, has_servers, pid1 == Some(Pid1::Machine) && own_init::needs_machine_id(root)];
+        let needed = EMPTY_FILES.into_iter().zip(is_needed).filter(|(_, is_needed)| *is_needed);
+        let lacking = needed.filter(|(path, _)| root.resolve_link(path.as_bytes()).is_err());
+        let empty = |path: &str| Addition::File { destination: path.into(), mode: 0o644, bytes: Vec::new() };
+        top.additions.extend(lacking.map(|(path, _)| empty(path)));
     }
-    top.additions.extend(missing_mountpoints(&opened.root).map(|(name, mode)| Addition::Copy {
+    let directory = |path: Vec<u8>, mode| Addition::Copy {
         source: empty_directory.join("."),
-        destination: format!("/{name}").into_bytes(),
+        destination: path,
         mode: Some(mode),
         owner: None,
-    }));
-    Ok(top)
+    };
+    top.additions.extend(missing_mountpoints(root).map(|(name, mode)| directory(format!("/{name}").into(), mode)));
+    let volumes = options.disks.volumes.iter().map(|volume| volume.path.as_bytes());
+    let missing = volumes.filter(|path| root.resolve_path(path).is_err());
+    top.additions.extend(missing.map(|path| directory(path.to_vec(), 0o755)));
+    Ok((top, pid1))
 }
 
 fn missing_mountpoints(root: &ContainerFs) -> impl Iterator<Item = (&'static str, u32)> {
@@ -321,5 +351,8 @@ fn guest_config(
     }
     let mut config = guest::Config::new(runtime);
     config.settings.tty = Some(interactive);
+    config.settings.hostname.clone_from(&options.network.hostname);
+    config.settings.dns.clone_from(&options.network.dns);
+    config.settings.network = user_network(&options.network)?.map(|network| network.guest());
     Ok(config)
 }

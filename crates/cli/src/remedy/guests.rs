@@ -24,6 +24,17 @@ pub(super) fn remedy(error: &Error) -> Option<String> {
             "--via erofs-meta, the default, and --via erofs, ext4 and squashfs give the guest its root on a disk"
                 .to_owned()
         }
+        Error::WritableRoot { .. } => {
+            "--via erofs-meta, the default, and --via erofs, squashfs and virtiofs give the guest a root to which a disk adds"
+                .to_owned()
+        }
+        Error::NoFirstStage { .. } => "use --via erofs-meta, the default, or another form than cpio".to_owned(),
+        Error::DiskInUse { .. } => "each guest needs a disk of its own; a copy can be made while no guest runs".to_owned(),
+        Error::VolumeDriver { .. } => {
+            "--modules names another directory of modules; ext4 is in most kernels".to_owned()
+        }
+        Error::Init(text) => return of_report(text).map(str::to_owned),
+        Error::Unsupported { what, .. } if what.starts_with("has no network") => "use --vmm qemu".to_owned(),
         Error::NoKvm(_) => {
             "--accel tcg runs the guest without KVM, slowly; the group of /dev/kvm may use KVM".to_owned()
         }
@@ -53,7 +64,13 @@ pub(super) fn remedy(error: &Error) -> Option<String> {
     })
 }
 
-/// Returns the hint for an error of the guest's init.
+/// Returns the hint for an error that the init of a guest has reported.
+pub(crate) fn of_report(text: &str) -> Option<&'static str> {
+    text.starts_with("the upper disk was made over ")
+        .then_some("--rebase uses it anyway; another --upper file begins without changes")
+}
+
+/// Returns the hint for an error of the init's program.
 pub(super) fn of_init(error: &guest::InitError) -> Option<String> {
     Some(match error {
         guest::InitError::NoInit { architecture, .. } => match guest::rust_target(architecture) {

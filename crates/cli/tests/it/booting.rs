@@ -15,25 +15,25 @@ use crate::program::{CommandOutput, Program, wait_for, wait_until};
 /// The image of the README, with a busybox, a user and an entrypoint.
 const IMAGE: &str = concat!("oci:", env!("CARGO_MANIFEST_DIR"), "/../../testdata/demo:demo");
 
-struct BootTest {
-    program: Program,
-    guest: Guest,
+pub(crate) struct BootTest {
+    pub(crate) program: Program,
+    pub(crate) guest: Guest,
 }
 
 impl BootTest {
     /// Returns `None` if the test has to be skipped.
     #[track_caller]
-    fn new(architecture: &str) -> Option<Self> {
+    pub(crate) fn new(architecture: &str) -> Option<Self> {
         Some(Self { guest: Guest::of(architecture)?, program: Program::new() })
     }
 
-    fn arguments(&self, more: &[&str]) -> Vec<String> {
+    pub(crate) fn arguments(&self, more: &[&str]) -> Vec<String> {
         let kernel = self.guest.kernel().into_os_string().into_string().unwrap();
         let first = ["boot", IMAGE, "--progress=none", "--accel=tcg", "--kernel", &kernel];
         first.iter().chain(more).map(|argument| (*argument).to_owned()).collect()
     }
 
-    fn run(&self, more: &[&str]) -> CommandOutput {
+    pub(crate) fn run(&self, more: &[&str]) -> CommandOutput {
         self.program.run(self.arguments(more))
     }
 

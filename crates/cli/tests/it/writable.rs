@@ -179,3 +179,40 @@ fn upper_requires_work() {
     assert!(test.program.fails(2, ["mount", &test.image, place, "--upper=/x"]).contains("--work"));
     assert!(test.program.fails(2, ["mount", &test.image, place, "--work=/x"]).contains("--upper"));
 }
+
+/// A disk as `boot --upper` has it, made by the mount.
+#[test]
+fn view_keeps_its_changes_on_a_disk() {
+    if drivers().is_empty() || !Path::new("/dev/loop-control").exists() && skip::because("needs loop devices") {
+        return;
+    }
+    let test = ViewTest::new();
+    let (disk, place) = (test.program.path("disk.ext4"), test.place.display().to_string());
+    let upper = format!("--upper={}", disk.display());
+    let mount = |image: &str, more: &[&str]| {
+        let arguments = ["mount", image, &place, "--detach", &upper];
+        test.program.run(arguments.into_iter().chain(more.iter().copied()))
+    };
+    let message = mount(&test.image, &[]).fails(3);
+    assert!(message.contains("no such disk") && message.contains("--upper-size"), "{message}");
+    mount(&test.image, &["--upper-size=64M"]).ok();
+    test.change_files();
+    // The disk is locked as long as it is mounted.
+    let message = mount(&test.image, &["--force"]).fails(1);
+    assert!(message.contains("in use by another guest or mount"), "{message}");
+    test.program.ok(["umount", &place]);
+    test.assert_clean();
+    wait_until("the loop device to be free", || fs::File::open(&disk).unwrap().try_lock().is_ok());
+    mount(&test.image, &[]).ok();
+    assert_eq!(fs::read_to_string(test.place.join("etc/motd")).unwrap(), "changed\n");
+    assert!(test.place.join("loop").symlink_metadata().is_err());
+    test.program.ok(["umount", &place]);
+    wait_until("the loop device to be free", || fs::File::open(&disk).unwrap().try_lock().is_ok());
+    let registry = Registry::start();
+    let other = serve(&registry, &image("arm64"), "v2");
+    test.program.ok(["pull", &other, "--arch=arm64"]);
+    let message = mount(&other, &["--arch=arm64"]).fails(1);
+    assert!(message.contains("made over ") && message.contains("hint: --rebase"), "{message}");
+    let output = std::process::Command::new("/sbin/e2fsck").arg("-fn").arg(&disk).output();
+    assert!(output.is_err() || output.unwrap().status.success(), "the file system is not clean");
+}

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use vmroot_container_fs::ContainerFs;
-use vmroot_ext4::{Ext4Options, Result, write_ext4};
+use vmroot_ext4::{CreateOptions, Ext4Options, Result, create_ext4, write_ext4};
 use vmroot_output::Report;
 use vmroot_test_roots::Root;
 use vmroot_testkit::layer::Layer;
@@ -38,12 +38,33 @@ impl Image {
         Self::of_root(&root_of(layers).fs, options).unwrap()
     }
 
-    pub(super) fn of_root(fs: &ContainerFs, options: &Ext4Options<'_>) -> Result<Self> {
+    /// Creates an empty file system.
+    pub(super) fn empty(size: u64, options: &CreateOptions<'_>) -> Result<Self> {
+        Self::made(|file| create_ext4(file, size, options).map(|()| Report::default()))
+    }
+
+    /// Creates an image in a new file.
+    pub(super) fn made(make: impl FnOnce(&File) -> Result<Report>) -> Result<Self> {
         let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let path = directory.path().join("image");
         let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-        let report = write_ext4(fs, &file, options)?;
+        let report = make(&file)?;
         Ok(Self { path, report, _directory: directory })
+    }
+
+    /// Creates an image of this size with mke2fs.
+    pub(super) fn of_mke2fs(size: u64, arguments: &[&str]) -> Self {
+        let image = Self::made(|file| {
+            file.set_len(size).unwrap();
+            Ok(Report::default())
+        });
+        let image = image.unwrap();
+        run(Command::new("mke2fs").arg("-q").args(arguments).arg(&image.path));
+        image
+    }
+
+    pub(super) fn of_root(fs: &ContainerFs, options: &Ext4Options<'_>) -> Result<Self> {
+        Self::made(|file| write_ext4(fs, file, options))
     }
 
     /// Asserts that e2fsck finds no problem and prints no other message.

@@ -12,20 +12,22 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vmroot::boot::{
-    Acceleration, Accelerator, BuiltMachine, GuestOptions, InitMessages, Kernel, ModuleTree, Share, Vmm, VmmCommand,
-    quote,
+    Acceleration, Accelerator, BuiltMachine, GuestOptions, InitMessages, Kernel, Share, Vmm, VmmCommand, quote,
 };
+use vmroot::guest::Pid1;
 use vmroot::output::{Hook, TemporaryDirectory, WriteProgress};
 use vmroot::{ContainerFs, Platform, guest};
 
-use super::{GUEST_DIRECTORY, Init, guest_options, open_root};
+use super::disks::GuestDisks;
+use super::kernel::GuestKernel;
+use super::{EMPTY_FILES, GUEST_DIRECTORY, Init, guest_options, open_root, user_network};
 use crate::args::{BootArguments, Form};
 use crate::context::{Context, OpenedRoot};
 use crate::display::{self, Action, LONG, NewTask};
 use crate::exit::Advised;
 use crate::paths::{self, NewDirectory};
 use crate::{environment, output, progress, signals};
-use server::ServedRoot;
+use server::{GuestPlace, ServedRoot};
 
 /// The kernel in the directory of `--output`.
 const KERNEL: &str = "kernel";
@@ -43,13 +45,16 @@ pub(super) fn build(
     context: &Context,
     image: &str,
     options: &BootArguments,
-    kernel: &Kernel,
-    modules: Option<&ModuleTree>,
+    found: &GuestKernel,
 ) -> anyhow::Result<()> {
     check(options)?;
+    let GuestKernel { kernel, modules, .. } = found;
     let init = Init::new(options.init.as_deref(), kernel)?;
     options.top.check()?;
     let via = options.via.unwrap_or(Form::Erofs);
+    let network = user_network(&options.network)?;
+    let mut disks = GuestDisks::open(&options.disks)?;
+    let (volumes, empty_upper) = (disks.volumes.clone(), disks.upper.clone());
     let guest_options = GuestOptions {
         via: via.into(),
         init: init.path(via.into()),
@@ -57,8 +62,11 @@ pub(super) fn build(
         init_messages: init.messages().min(InitMessages::ExitCode),
         append: &options.append,
         verbose: context.verbose(),
+        upper: empty_upper.as_ref(),
+        volumes: &volumes,
+        network: network.as_ref(),
         starts_here: false,
-        ..guest_options(options, kernel, modules, &init)
+        ..guest_options(options, kernel, modules.as_ref(), &init)
     };
     // After a signal, the files that were made are removed.
     signals::end_by_itself();
@@ -66,14 +74,21 @@ pub(super) fn build(
     guest_options.check(&place.files()).map_err(vmroot::Error::from)?;
     let acceleration = choose_accelerator(&guest_options, options)?;
     let empty_directory = tempfile::tempdir()?;
-    let opened = open_root(context, image, options, kernel, &init, true, empty_directory.path())?;
+    let (opened, pid1) = open_root(context, image, options, kernel, &init, true, empty_directory.path())?;
+    let upper = disks.bind_upper(image, &opened)?;
     let architecture = opened.unresolved_config().architecture;
     let OpenedRoot { root, _files, image: _used, .. } = opened;
 
-    let kernel = place.keep_kernel(kernel)?;
+    let kernel = place.keep_kernel(found)?;
     let (task, cancel) = (NewTask::new(Action::Prepare, "the guest").start(LONG), context.cancel());
     let hook = |progress: WriteProgress| progress::advance(Some(&task), &cancel, progress);
-    let guest_options = GuestOptions { kernel: &kernel, acceleration, hook: Some(Hook::new(&hook)), ..guest_options };
+    let hook = Some(Hook::new(&hook));
+    // An init that replaces vmroot's writes no exit code.
+    let init_messages = match pid1 {
+        Some(Pid1::Machine) => InitMessages::Nothing,
+        _ => guest_options.init_messages,
+    };
+    let guest_options = GuestOptions { kernel: &kernel, acceleration, hook, upper, init_messages, ..guest_options };
     let root = Arc::new(root);
     let built = BuiltMachine::build(&root, &place.files(), &guest_options).map_err(vmroot::Error::from)?;
     task.end(display::Outcome::Done);
@@ -81,6 +96,7 @@ pub(super) fn build(
     if let Some(config) = &config {
         place.write(CONFIG, config, 0o644)?;
     }
+    let places = places(&root, options);
     let serve = |share: &Share| {
         let served = ServedRoot {
             image,
@@ -91,6 +107,7 @@ pub(super) fn build(
             top: options.top.top(),
             init: &init,
             config: config.as_deref(),
+            places: &places,
             socket: &share.socket,
         };
         anyhow::Ok((share.socket.clone(), served.command(context, &place.files())?))
@@ -116,6 +133,10 @@ pub(super) fn build(
 
 /// Fails for forms whose files do not outlive this process, or that cannot start on another machine.
 fn check(options: &BootArguments) -> anyhow::Result<()> {
+    if options.output.is_some() && (options.disks.upper.is_some() || !options.disks.volumes.is_empty()) {
+        let message = "--output: the disks of --upper and --volume are files of this machine";
+        return Err(Advised::usage(message, "--print prints a command line for this machine, which names them").into());
+    }
     let text = match options.via {
         Some(Form::ErofsMeta) => "--via erofs-meta refers to files of the cache, some of which are temporary",
         Some(Form::Virtiofs) if options.output.is_some() => {
@@ -155,6 +176,15 @@ fn read_config(root: &ContainerFs) -> anyhow::Result<Option<Vec<u8>>> {
     let count = root.read_at(found.ino, 0, &mut bytes)?;
     bytes.truncate(count);
     Ok(Some(bytes))
+}
+
+/// Returns what the guest mounts over, beside the directories of the kernel's file systems. The directories of an image keep
+/// their attributes when they are merged.
+fn places(root: &ContainerFs, options: &BootArguments) -> Vec<GuestPlace> {
+    let is_empty = |path: &&str| root.open(path).is_ok_and(|file| file.is_empty());
+    let files = EMPTY_FILES.into_iter().filter(is_empty).map(GuestPlace::File);
+    let volumes = options.disks.volumes.iter().map(|volume| GuestPlace::Directory(volume.path.clone()));
+    files.chain(volumes).collect()
 }
 
 /// The directory of the files.
@@ -200,16 +230,18 @@ impl Place {
         }
     }
 
-    /// Copies the kernel to the directory of `--output`. Otherwise, makes its path absolute.
-    fn keep_kernel(&self, kernel: &Kernel) -> anyhow::Result<Kernel> {
+    /// Copies the kernel to the directory of `--output`, and a kernel of the image to any directory. Otherwise, makes its
+    /// path absolute.
+    fn keep_kernel(&self, found: &GuestKernel) -> anyhow::Result<Kernel> {
+        let kernel = &found.kernel;
         let path = match self {
-            Self::Output { .. } => {
+            Self::Temporary(_) if found.directory.is_none() => std::path::absolute(&kernel.path)?,
+            _ => {
                 let path = self.files().join(KERNEL);
                 fs::copy(&kernel.path, &path).with_context(|| path.display().to_string())?;
                 fs::set_permissions(&path, Permissions::from_mode(0o644))?;
                 path
             }
-            Self::Temporary(_) => std::path::absolute(&kernel.path)?,
         };
         Ok(Kernel { path, ..kernel.clone() })
     }

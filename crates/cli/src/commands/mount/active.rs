@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use vmroot::container_fs::Device;
 use vmroot::fuse::{Mount, Unmounted};
-use vmroot::kernel_mount::{Mounted, Upper, mount_erofs, mount_overlay};
+use vmroot::kernel_mount::{Mounted, Upper, mount_disk, mount_erofs, mount_overlay};
 use vmroot::output::{OmissionReason, Omissions, Omitted, TemporaryDirectory};
 use vmroot::{ContainerFs, InodeKind, MountOptions, Platform};
 
@@ -20,7 +20,7 @@ use super::place;
 use crate::args::{Driver, MountArguments};
 use crate::context::{Context, OpenedRoot, UsedImage};
 use crate::mounts::{MountRecord, ServingProcess};
-use crate::{output, signals};
+use crate::{disk_files, output, signals};
 
 /// A mounted root, or a writable view of one.
 pub(super) enum ActiveMount {
@@ -69,6 +69,7 @@ impl ActiveMount {
         let mounter = Mounter { image, options, scratch };
         let mount = match (&options.upper, &options.work) {
             (Some(upper), Some(work)) => mounter.mount_view(opened, Upper { upper, work }, directory)?,
+            (Some(disk), None) => mounter.mount_view_of_disk(opened, disk, directory)?,
             _ => mounter.mount_root(opened, directory)?,
         };
         let (driver, process) = match mount {
@@ -130,6 +131,31 @@ impl Mounter<'_> {
                 ActiveMount::Kernel(view)
             }
         })
+    }
+
+    /// Mounts a writable view whose changes are on a disk.
+    fn mount_view_of_disk(&self, opened: OpenedRoot, disk: &Path, directory: &Path) -> anyhow::Result<ActiveMount> {
+        let size = self.options.upper_size;
+        let lock = match (disk_files::open_upper(disk)?, size) {
+            (Some(lock), _) => lock,
+            (None, Some(size)) => disk_files::create_upper(disk, size)?,
+            (None, None) => return Err(io::Error::from(io::ErrorKind::NotFound)).context(disk.display().to_string()),
+        };
+        let private = TemporaryDirectory::create_in(&self.scratch).map_err(vmroot::Error::from)?;
+        let place = private.path().join("disk");
+        fs::create_dir(&place).with_context(|| place.display().to_string())?;
+        let named = || format!("--upper {}", disk.display());
+        let mounted = mount_disk(lock.file(), &place, &self.mount_options());
+        let mounted = mounted.map_err(vmroot::Error::from).with_context(named)?;
+        let view = disk_files::prepare_upper(&place, self.image, &opened.base_id(), self.options.rebase)
+            .with_context(named)
+            .and_then(|upper| {
+                let [upper, work] = [&upper.layer, &upper.work];
+                self.mount_view(opened, Upper { upper, work }, directory)
+            });
+        // The view keeps a reference to the disk's file system, which has the lock.
+        mounted.unmount().map_err(vmroot::Error::from)?;
+        view
     }
 
     fn mount_root(&self, opened: OpenedRoot, directory: &Path) -> anyhow::Result<ActiveMount> {

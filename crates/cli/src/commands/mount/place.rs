@@ -13,6 +13,7 @@ use vmroot::kernel_mount::{MountAt, Owner, check_overlay};
 
 use crate::args::MountArguments;
 use crate::context::Context;
+use crate::disk_files;
 use crate::exit::Advised;
 use crate::paths::NewDirectory;
 
@@ -36,9 +37,12 @@ pub(super) fn prepare(
         false => NewDirectory::default(),
     };
     check_mountpoint(directory)?;
-    if let (Some(upper), Some(work)) = (&options.upper, &options.work) {
+    if let Some(upper) = &options.upper {
         check_overlay(directory).map_err(vmroot::Error::from)?;
-        check_layers(upper, work)?;
+        match &options.work {
+            Some(work) => check_layers(upper, work)?,
+            None => check_disk(upper, options)?,
+        }
     }
     Ok(new)
 }
@@ -104,6 +108,20 @@ fn check_layers(upper: &Path, work: &Path) -> anyhow::Result<()> {
         return Err(
             Advised::usage(format!("--work {work} is on another file system than --upper {upper}"), hint).into()
         );
+    }
+    Ok(())
+}
+
+/// Fails for a disk of a writable view that is a directory, or that is missing and has no size.
+fn check_disk(upper: &Path, options: &MountArguments) -> anyhow::Result<()> {
+    if upper.is_dir() {
+        let message = format!("--upper {}: a directory needs --work, too", upper.display());
+        return Err(Advised::usage(message, "--work names an empty directory on the same file system").into());
+    }
+    if disk_files::open_upper(upper)?.is_none() && options.upper_size.is_none() {
+        let message = format!("--upper {}: no such disk", upper.display());
+        let hint = "--upper-size makes one of this size; with --work, --upper is a directory";
+        return Err(Advised::not_found(message, hint).into());
     }
     Ok(())
 }

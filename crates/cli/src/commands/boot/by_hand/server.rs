@@ -25,7 +25,15 @@ pub(super) struct ServedRoot<'a> {
     pub(super) init: &'a Init,
     /// The config of the init.
     pub(super) config: Option<&'a [u8]>,
+    /// The mount points of volumes, and the empty files over which the init mounts.
+    pub(super) places: &'a [GuestPlace],
     pub(super) socket: &'a Path,
+}
+
+/// A directory or an empty file that the guest mounts over.
+pub(super) enum GuestPlace {
+    Directory(String),
+    File(&'static str),
 }
 
 impl ServedRoot<'_> {
@@ -33,7 +41,7 @@ impl ServedRoot<'_> {
     /// that serves the image with it.
     pub(super) fn command(self, context: &Context, files: &Path) -> anyhow::Result<Vec<OsString>> {
         let directory = files.join(TOP);
-        write_top(&directory, self.init, self.config).with_context(|| directory.display().to_string())?;
+        write_top(&directory, &self).with_context(|| directory.display().to_string())?;
         let mut arguments: Vec<OsString> = ["virtiofs", self.image, "--socket"].map(OsString::from).into();
         arguments.extend([self.socket.into(), "--cache".into(), context.cache().into()]);
         for shared in context.shared_caches() {
@@ -52,7 +60,7 @@ impl ServedRoot<'_> {
 }
 
 /// Writes the mountpoints, which the guest cannot create in a read-only root, the init and its config.
-fn write_top(directory: &Path, init: &Init, config: Option<&[u8]>) -> io::Result<()> {
+fn write_top(directory: &Path, served: &ServedRoot<'_>) -> io::Result<()> {
     let create = |path: &Path, mode| {
         fs::create_dir_all(path)?;
         fs::set_permissions(path, Permissions::from_mode(mode))
@@ -65,10 +73,16 @@ fn write_top(directory: &Path, init: &Init, config: Option<&[u8]>) -> io::Result
     };
     create(directory, 0o755)?;
     MOUNTPOINTS.iter().try_for_each(|(name, mode)| create(&directory.join(name), *mode))?;
-    if let Some(bytes) = init.bytes() {
+    for place in served.places {
+        match place {
+            GuestPlace::Directory(path) => fs::create_dir_all(directory.join(path.trim_start_matches('/')))?,
+            GuestPlace::File(path) => write(path, b"", 0o644)?,
+        }
+    }
+    if let Some(bytes) = served.init.bytes() {
         write(guest::INIT, bytes, 0o755)?;
     }
-    config.map_or(Ok(()), |bytes| write(guest::CONFIG, bytes, 0o644))
+    served.config.map_or(Ok(()), |bytes| write(guest::CONFIG, bytes, 0o644))
 }
 
 /// Returns the value of `--add` for an addition of the command line.
