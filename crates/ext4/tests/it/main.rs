@@ -2,6 +2,8 @@
 
 mod image;
 mod large;
+mod reading;
+mod replaying;
 mod sizes;
 mod trees;
 mod writing;
