@@ -8,6 +8,9 @@ const TAG_GROUP: u16 = 0x08;
 /// The tags of entries without an id: the owner, the owning group, the mask, and others.
 const TAGS_WITHOUT_ID: [u16; 4] = [0x01, 0x04, 0x10, 0x20];
 
+/// The id of entries without an id, in an xattr (`ACL_UNDEFINED_ID`).
+const NO_ID: [u8; 4] = [0xff; 4];
+
 const VERSION_IN_XATTR: u32 = 2;
 const VERSION_ON_DISK: u32 = 1;
 
@@ -33,6 +36,33 @@ pub fn to_disk(value: &[u8]) -> Option<Vec<u8>> {
     Some(disk)
 }
 
+/// Converts a list from the format of ext4 on disk to that of an xattr.
+///
+/// Returns `None` if `disk` is not a valid list.
+pub fn from_disk(disk: &[u8]) -> Option<Vec<u8>> {
+    let (version, mut entries) = disk.split_first_chunk::<4>()?;
+    if u32::from_le_bytes(*version) != VERSION_ON_DISK || entries.is_empty() {
+        return None;
+    }
+    let mut value = VERSION_IN_XATTR.to_le_bytes().to_vec();
+    while !entries.is_empty() {
+        let (start, rest) = entries.split_first_chunk::<4>()?;
+        value.extend_from_slice(start);
+        let tag = u16::from_le_bytes([start[0], start[1]]);
+        entries = if tag == TAG_USER || tag == TAG_GROUP {
+            let (id, rest) = rest.split_first_chunk::<4>()?;
+            value.extend_from_slice(id);
+            rest
+        } else if TAGS_WITHOUT_ID.contains(&tag) {
+            value.extend_from_slice(&NO_ID);
+            rest
+        } else {
+            return None;
+        };
+    }
+    Some(value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +86,16 @@ mod tests {
             &[32, 0, 0, 0],
         ];
         assert_eq!(to_disk(&list.concat()), Some(disk.concat()));
+        assert_eq!(from_disk(&disk.concat()), Some(list.concat()));
+    }
+
+    #[test]
+    fn invalid_lists_on_disk_give_none() {
+        for disk in
+            [&[][..], &[1, 0, 0, 0], &[2, 0, 0, 0, 1, 0, 6, 0], &[1, 0, 0, 0, 2, 0, 6, 0], &[1, 0, 0, 0, 3, 0, 6, 0]]
+        {
+            assert_eq!(from_disk(disk), None);
+        }
     }
 
     #[test]

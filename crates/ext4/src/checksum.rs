@@ -10,9 +10,20 @@ impl Seed {
         Self(crc32c(!0, uuid))
     }
 
-    /// Returns the seed for an inode and its directory and extent blocks. The generation is always 0.
+    /// Returns the seed that a superblock with `metadata_csum_seed` holds.
+    pub(super) fn starting_with(value: u32) -> Self {
+        Self(value)
+    }
+
+    /// Returns the seed for an inode that this crate writes, and its directory and extent blocks. The generation is
+    /// always 0.
     pub(super) fn inode(self, number: u32) -> Self {
-        Self(crc32c(crc32c(self.0, &number.to_le_bytes()), &[0; 4]))
+        self.inode_of(number, 0)
+    }
+
+    /// Returns the seed for an inode of this generation (`i_generation`).
+    pub(super) fn inode_of(self, number: u32, generation: u32) -> Self {
+        Self(crc32c(crc32c(self.0, &number.to_le_bytes()), &generation.to_le_bytes()))
     }
 
     /// Returns the state after further bytes.

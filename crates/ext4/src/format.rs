@@ -69,7 +69,7 @@ pub(super) mod group_flags {
 }
 
 /// The superblock (`struct ext4_super_block`).
-#[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct SuperblockRecord {
     pub(super) inodes_count: U32,
@@ -138,7 +138,7 @@ pub(super) struct SuperblockRecord {
 }
 
 /// A group descriptor (`struct ext4_group_desc`).
-#[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct GroupRecord {
     pub(super) block_bitmap_lo: U32,
@@ -167,7 +167,7 @@ pub(super) struct GroupRecord {
 }
 
 /// An inode (`struct ext4_inode`) and the room for xattrs after its fields.
-#[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Debug, Clone, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct InodeRecord {
     pub(super) mode: U16,

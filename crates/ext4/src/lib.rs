@@ -1,4 +1,4 @@
-//! Writes ext4 file systems (kernel documentation, `Documentation/filesystems/ext4`).
+//! Writes and reads ext4 file systems (kernel documentation, `Documentation/filesystems/ext4`).
 //!
 //! `content` collects the parts of a root that need blocks. `layout` chooses the size of the file system and places
 //! these parts. Then `metadata` writes the inodes and their blocks, `data` moves file contents, and `group` and
@@ -11,6 +11,8 @@
 //! elsewhere (`meta_bg`); for an unmounted one, resize2fs moves the blocks that are in the way.
 //!
 //! There is no `lost+found` either, because layers have none. e2fsck creates it when it needs it.
+//!
+//! [`Ext4Reader`] reads file systems that kernels have written, and [`open_replayed`] those that were not unmounted.
 
 mod checksum;
 mod content;
@@ -29,10 +31,12 @@ mod htree;
 mod identity;
 mod inode;
 mod journal;
+mod journal_replay;
 mod layout;
 mod metadata;
 mod options;
 mod output;
+mod read;
 mod space;
 mod superblock;
 mod time;
@@ -41,7 +45,9 @@ mod xattr;
 
 pub use create::{CreateOptions, MAX_BYTES_PER_INODE, MIN_BYTES_PER_INODE, MIN_SIZE_WITH_JOURNAL, create_ext4};
 pub use error::{Error, Result};
+pub use journal_replay::{Replay, Replayed, open_replayed, replay};
 pub use options::{Ext4Options, MAX_LABEL};
+pub use read::{DirectoryEntry, Ext4Reader, FileReader, Inode, ReadAt, ReadError, ReadOptions, ReadResult};
 pub use write::{export_ext4, write_ext4};
 
 /// The name of the format in omissions.

@@ -29,6 +29,13 @@ impl InodeTime {
         Self { seconds: low as u32, extra: epoch as u32 & 3 | time.nanoseconds << 2 }
     }
 
+    /// Converts a time back, as the kernel does (`ext4_decode_extra_time`). The nanoseconds of a damaged inode are
+    /// clamped.
+    pub(super) fn decode(self) -> Timestamp {
+        let seconds = i64::from(self.seconds as i32) + (i64::from(self.extra & 3) << 32);
+        Timestamp { seconds, nanoseconds: (self.extra >> 2).min(999_999_999) }
+    }
+
     /// Returns whether the format can represent the time.
     pub(super) fn can_represent(time: Timestamp) -> bool {
         (FIRST_SECOND..=LAST_SECOND).contains(&time.seconds)
@@ -39,11 +46,6 @@ impl InodeTime {
 mod tests {
     use super::*;
 
-    /// Decodes a time as the kernel does (`ext4_decode_extra_time`).
-    fn decode(time: InodeTime) -> (i64, u32) {
-        (i64::from(time.seconds as i32) + (i64::from(time.extra & 3) << 32), time.extra >> 2)
-    }
-
     #[test]
     fn every_time_in_range_is_preserved() {
         let turns = [0, 1 << 31, 1 << 32, 3 << 31, 2 << 32, 5 << 31, 3 << 32];
@@ -52,7 +54,7 @@ mod tests {
             for nanoseconds in [0, 1, 999_999_999] {
                 let time = Timestamp { seconds, nanoseconds };
                 assert!(InodeTime::can_represent(time));
-                assert_eq!(decode(InodeTime::of(time)), (seconds, nanoseconds));
+                assert_eq!(InodeTime::of(time).decode(), time);
             }
         }
     }
@@ -63,7 +65,7 @@ mod tests {
         {
             let time = Timestamp { seconds, nanoseconds: 5 };
             assert!(!InodeTime::can_represent(time));
-            assert_eq!(decode(InodeTime::of(time)), (nearest, 0));
+            assert_eq!(InodeTime::of(time).decode(), Timestamp { seconds: nearest, nanoseconds: 0 });
         }
     }
 }

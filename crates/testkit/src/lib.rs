@@ -9,6 +9,7 @@ pub mod disk;
 pub mod dockerd;
 pub mod error;
 pub mod guest;
+pub mod history;
 pub mod hostile;
 pub mod image;
 pub mod layer;

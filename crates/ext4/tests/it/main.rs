@@ -3,6 +3,8 @@
 mod empty;
 mod image;
 mod large;
+mod reading;
+mod replaying;
 mod sizes;
 mod trees;
 mod writing;
