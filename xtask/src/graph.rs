@@ -39,6 +39,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("mount", &["container-fs"]),
     ("fuse-mount", &["errors", "container-fs", "mount"]),
     ("virtiofs", &["errors", "container-fs", "mount"]),
+    ("disk-serve", &["errors", "model", "container-fs", "erofs", "fuse-mount", "virtiofs"]),
     ("kernel-mount", &["errors", "sys", "output", "container-fs", "erofs", "mount"]),
     ("guest-config", &[]),
     (
@@ -102,6 +103,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
             "mount",
             "fuse-mount",
             "virtiofs",
+            "disk-serve",
             "kernel-mount",
             "guest-config",
             "boot",
