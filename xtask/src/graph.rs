@@ -41,6 +41,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("mount", &["container-fs"]),
     ("fuse-mount", &["errors", "container-fs", "mount"]),
     ("virtiofs", &["errors", "container-fs", "mount"]),
+    ("disk-serve", &["errors", "model", "container-fs", "erofs", "fuse-mount", "virtiofs"]),
     ("kernel-mount", &["errors", "sys", "output", "container-fs", "erofs", "mount"]),
     ("guest-config", &[]),
     (
@@ -105,6 +106,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
             "mount",
             "fuse-mount",
             "virtiofs",
+            "disk-serve",
             "kernel-mount",
             "guest-config",
             "boot",

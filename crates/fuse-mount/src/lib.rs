@@ -11,12 +11,14 @@ mod adapter;
 mod attributes;
 mod device;
 mod error;
+mod file;
 mod fusermount;
 mod mount;
 mod prefetch;
 mod refusal;
 
 pub use error::{Error, Result};
+pub use file::FileBytes;
 pub use fusermount::unmount_as_user;
 pub use mount::{Mount, Unmounted, Unmounter};
 pub use refusal::Refusal;

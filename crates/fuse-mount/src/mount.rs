@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use fuser::{Config, Session, SessionACL};
+use fuser::{Config, Filesystem, Session, SessionACL};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use vmroot_container_fs::ContainerFs;
 
 use crate::adapter::Adapter;
+use crate::file::{FileBytes, FileDirectory};
 use crate::fusermount::unmount_as_user;
 use crate::prefetch::Prefetcher;
 use crate::{Error, MountOptions, Result, device};
@@ -62,12 +63,36 @@ impl Mount {
     /// - [`Error::Helper`]: `fusermount3` rejects the mount.
     /// - [`Error::Session`]: the threads that serve requests cannot be started.
     pub fn new(root: Arc<ContainerFs>, mountpoint: &Path, options: &MountOptions) -> Result<Self> {
+        Self::serve(mountpoint, options, |device, mounted| {
+            let (prefetcher, worker) = Prefetcher::new();
+            let session = session(Adapter::new(Arc::clone(&root), prefetcher), device, options)?;
+            worker.spawn(root, session.notifier())?;
+            run(session, mounted)
+        })
+    }
+
+    /// Mounts a directory with one file on a directory. When this returns, the mount serves requests.
+    ///
+    /// # Errors
+    /// The errors of [`Self::new`].
+    pub fn of_file(name: &str, bytes: Arc<dyn FileBytes>, mountpoint: &Path, options: &MountOptions) -> Result<Self> {
+        Self::serve(mountpoint, options, |device, mounted| {
+            run(session(FileDirectory::new(name, bytes), device, options)?, mounted)
+        })
+    }
+
+    /// Mounts the device and starts a session with it.
+    fn serve(
+        mountpoint: &Path,
+        options: &MountOptions,
+        start: impl FnOnce(OwnedFd, &Arc<Mounted>) -> io::Result<JoinHandle<io::Result<()>>>,
+    ) -> Result<Self> {
         let failed = |source| Error::Mountpoint { path: mountpoint.to_owned(), source };
         let mountpoint = mountpoint.canonicalize().map_err(failed)?;
         let device = device::open_mounted(&mountpoint, options)?;
         let mounted = Mounted::new(mountpoint, &device)?;
         device::raise_readahead(mounted.number);
-        let session = serve(root, device, &mounted, options).map_err(|source| {
+        let session = start(device, &mounted).map_err(|source| {
             // The caller needs the first error, not one of cleaning up.
             let _ = mounted.unmount();
             Error::Session { path: mounted.mountpoint.clone(), source }
@@ -122,13 +147,8 @@ impl Unmounter {
     }
 }
 
-/// Starts the threads that serve requests.
-fn serve(
-    root: Arc<ContainerFs>,
-    device: OwnedFd,
-    mounted: &Arc<Mounted>,
-    options: &MountOptions,
-) -> io::Result<JoinHandle<io::Result<()>>> {
+/// Prepares the threads that serve requests.
+fn session<F: Filesystem>(filesystem: F, device: OwnedFd, options: &MountOptions) -> io::Result<Session<F>> {
     let acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
     let mut config = Config::default();
     config.acl = acl;
@@ -138,9 +158,14 @@ fn serve(
     // fuser gets an open device, so it never mounts or unmounts itself. At the end of a session it would unmount
     // any file system on the mountpoint, even after another process has unmounted this root. And it would not unmount
     // a busy mount at all.
-    let (prefetcher, worker) = Prefetcher::new();
-    let session = Session::from_fd(Adapter::new(Arc::clone(&root), prefetcher), device, acl, config)?;
-    worker.spawn(root, session.notifier())?;
+    Session::from_fd(filesystem, device, acl, config)
+}
+
+/// Starts the threads that serve requests.
+fn run<F: Filesystem + Send + 'static>(
+    session: Session<F>,
+    mounted: &Arc<Mounted>,
+) -> io::Result<JoinHandle<io::Result<()>>> {
     let mounted = Arc::clone(mounted);
     thread::Builder::new().name("fuse-session".to_owned()).spawn(move || {
         let result = session.run();

@@ -21,4 +21,4 @@ mod socket;
 pub use error::{Error, Result};
 pub use options::VirtioFsOptions;
 pub use serve::{Stopper, VirtioFs};
-pub use socket::{LockWait, check_socket, check_socket_path};
+pub use socket::{LockWait, Socket, check_socket, check_socket_path};

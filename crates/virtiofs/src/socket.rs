@@ -29,8 +29,10 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 const MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// A listening socket at a path. Dropping it removes the file.
+///
+/// Other servers of this toolkit use it as well.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub struct Socket {
     listener: UnixListener,
     file: SocketFile,
 }
@@ -44,13 +46,29 @@ struct SocketFile {
 }
 
 impl Socket {
-    /// Creates a socket and listens. Replaces a socket without a listener, such as one left by a killed process.
+    /// Creates a socket for one client and listens. Replaces a socket without a listener, such as one left by a killed
+    /// process.
     pub(crate) fn bind(path: &Path, wait: &LockWait<'_>) -> Result<Self> {
+        // A VMM that connects while another is served should fail at once, so the backlog is minimal.
+        Self::bind_with_backlog(path, 1, wait)
+    }
+
+    /// Creates a socket and listens, with room for `backlog` connections that wait. Replaces a socket without a listener,
+    /// such as one left by a killed process. Only the owner of the process may connect.
+    ///
+    /// # Errors
+    /// - [`Error::PathTooLong`]: the path has more than 107 bytes.
+    /// - [`Error::NotASocket`]: the path is another kind of file.
+    /// - [`Error::InUse`]: another process listens at the socket.
+    /// - [`Error::Locked`]: another process holds the lock of the directory.
+    /// - [`Error::Cancelled`]: `wait` is cancelled.
+    /// - [`Error::Socket`]: the socket cannot be created.
+    pub fn bind_with_backlog(path: &Path, backlog: i32, wait: &LockWait<'_>) -> Result<Self> {
         check_socket_path(path)?;
         let failed = |source: io::Error| Error::Socket { path: path.to_owned(), source };
         let _lock = lock_directory(path, wait)?;
         remove_stale(path)?;
-        let listener = listen_at(path).map_err(|error| match error {
+        let listener = listen_at(path, backlog).map_err(|error| match error {
             Errno::ADDRINUSE => Error::InUse { path: path.to_owned() },
             error => failed(error.into()),
         })?;
@@ -58,11 +76,13 @@ impl Socket {
         Ok(Self { listener, file: SocketFile { path: path.to_owned(), identity } })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Returns the path of the socket.
+    pub fn path(&self) -> &Path {
         &self.file.path
     }
 
-    pub(crate) fn listener(&self) -> &UnixListener {
+    /// Returns the listener.
+    pub fn listener(&self) -> &UnixListener {
         &self.listener
     }
 }
@@ -186,12 +206,11 @@ fn is_stale(path: &Path) -> Result<bool> {
     }
 }
 
-fn listen_at(path: &Path) -> std::result::Result<UnixListener, Errno> {
+fn listen_at(path: &Path, backlog: i32) -> std::result::Result<UnixListener, Errno> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // bind(2) gives the file the mode of the socket, so other users can never connect.
     fchmod(&socket, MODE)?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
-    // A VMM that connects while another is served should fail at once, so the backlog is minimal.
-    listen(&socket, 1)?;
+    listen(&socket, backlog)?;
     Ok(socket.into())
 }

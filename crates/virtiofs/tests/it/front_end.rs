@@ -90,7 +90,8 @@ impl Guest {
         let wanted = VERSION_1 | INDIRECT_DESC | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
         assert_eq!(offered & wanted, wanted);
         let offered = front_end.get_protocol_features().unwrap();
-        front_end.set_protocol_features(offered & VhostUserProtocolFeatures::MQ).unwrap();
+        let wanted_protocol = VhostUserProtocolFeatures::MQ | VhostUserProtocolFeatures::CONFIG;
+        front_end.set_protocol_features(offered & wanted_protocol).unwrap();
         front_end.set_features(wanted).unwrap();
         let region = memory.iter().next().unwrap();
         front_end.set_mem_table(&[VhostUserMemoryRegionInfo::from_guest_region(region).unwrap()]).unwrap();
