@@ -21,11 +21,13 @@ mod mount;
 mod platform;
 mod policy;
 mod progress;
+mod provenance;
 mod quantity;
 mod registries;
 mod registry;
 mod repository;
 mod resources;
+mod root_hash;
 mod signing;
 mod skopeo;
 mod switches;
@@ -68,10 +70,12 @@ pub(crate) use mount::{Driver, MountArguments, UmountArguments};
 pub(crate) use platform::{PlatformArguments, Pull, PullArguments};
 pub(crate) use policy::{PolicyArguments, PolicyCommand};
 pub(crate) use progress::ProgressMode;
+pub(crate) use provenance::ProvenanceArguments;
 pub(crate) use registries::RegistriesCommand;
 pub(crate) use registry::{RegistryArguments, RegistryFiles};
 pub(crate) use repository::{DeleteArguments, RemoteArgument, RepositoryArgument};
 pub(crate) use resources::ResourceArguments;
+pub(crate) use root_hash::{DiskFormat, RootHashArguments};
 pub(crate) use signing::{
     AttestArguments, GenerateKeyArguments, SignArguments, SignatureForm, SigningArguments, StandaloneSignArguments,
     StandaloneVerifyArguments, VerifySignatureArguments,
@@ -560,6 +564,16 @@ pub(crate) enum Command {
     /// Explain the policy on signatures, and check images of the cache against it
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Print the chain from the name of an image to its root: signatures, manifest, config, layers, root hash
+    ///
+    /// Each document is read, and must name the next one by its digest. With a policy, the signatures that were kept with the
+    /// image are verified again; the exit code is 5 if the policy does not accept the image.
+    Provenance {
+        /// Reference, id, prefix of an id, or TRANSPORT:DETAILS
+        image: String,
+        #[command(flatten)]
+        options: Box<ProvenanceArguments>,
+    },
     /// Sign an image or list in its registry with a sigstore key, and print the digest
     Sign {
         /// Reference (registry.example/app:1), with or without docker://

@@ -19,6 +19,7 @@ mod login;
 pub(crate) mod mount;
 mod mounts;
 mod policy;
+mod provenance;
 mod pull;
 mod registries;
 mod remove;
@@ -43,7 +44,12 @@ use crate::signals;
 
 /// Runs a command. `name` is its name on the command line.
 pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Result<()> {
-    let context = &context.with_purpose(&purpose(name, &command)).with_policy_of(name)?;
+    let context = context.with_purpose(&purpose(name, &command));
+    let context = &match &command {
+        // Without an image, an invalid policy does not matter.
+        Command::Verity(verity) if verity::image_of(verity).is_none() => context,
+        _ => context.with_policy_of(name)?,
+    };
     let context = &match creates_cache(context, &command) {
         true => context.clone(),
         false => context.without_new_cache(),
@@ -109,6 +115,7 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         Command::Logout { options } => login::logout(context, &options),
         Command::Registries(command) => registries::registries(context, command),
         Command::Policy(command) => policy::policy(context, command),
+        Command::Provenance { image, options } => provenance::provenance(context, &image, &options),
         Command::Sign { image, options } => sign::sign(&context.with_retries(&options.retries), &image, &options),
         Command::VerifySignature { image, options } => {
             sign::verify(&context.with_retries(&options.retries), &image, &options)
@@ -174,9 +181,11 @@ pub(crate) fn image_names(command: &Command) -> Vec<String> {
         | Command::History { image, .. }
         | Command::Mount { image, .. }
         | Command::Virtiofs { image, .. }
+        | Command::Provenance { image, .. }
         | Command::Boot { image, .. } => vec![image.clone()],
         Command::Ls(arguments) => vec![arguments.image.clone()],
         Command::Cp(arguments) => cp::image_name(arguments).into_iter().collect(),
+        Command::Verity(command) => verity::image_of(command).into_iter().collect(),
         Command::Diff { old, new, .. } => vec![old.clone(), new.clone()],
         // Without an image, the first argument is the output.
         Command::Export { image, out: Some(_), .. } => image.to_str().map(str::to_owned).into_iter().collect(),
@@ -192,6 +201,7 @@ fn refuse_prebaked(verb: &str, command: &Command) -> anyhow::Result<()> {
         Command::Inspect { image, .. }
         | Command::History { image, .. }
         | Command::Why { image, .. }
+        | Command::Provenance { image, .. }
         | Command::Commit { image, .. } => std::slice::from_ref(image),
         _ => return Ok(()),
     };

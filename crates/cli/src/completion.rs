@@ -66,6 +66,7 @@ fn with_completer(command: &str, argument: Arg) -> Arg {
         (_, "image") => candidates::sources,
         ("stat" | "readlink" | "resolve" | "why", "path") | (_, "paths") => candidates::paths,
         ("cp", "operands") => candidates::operands,
+        ("verify", "operands") => candidates::disks,
         _ => return argument,
     };
     argument.add(ArgValueCompleter::new(complete))

@@ -371,6 +371,10 @@ impl Context {
             let hint = "write prebaked:DIR; `vmroot export IMAGE DIR --format prebaked` makes such a directory";
             return Err(Advised::usage("prebaked: expected the path of a directory", hint).into());
         }
+        if self.options.policy.as_ref().is_some_and(|admission| admission.require_signed) {
+            let hint = "--require-signed is for images; a prebaked directory has no signatures";
+            return Err(Advised::refused(format!("prebaked:{}: it is not signed", directory.display()), hint).into());
+        }
         let prebaked = match self.requested_platform() {
             Some(platform) => Prebaked::open_for(directory, platform),
             None => Prebaked::open(directory),

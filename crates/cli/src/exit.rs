@@ -48,6 +48,11 @@ impl Advised {
         Self { kind: ErrorKind::Policy, ..Self::new(message, hint) }
     }
 
+    /// Returns the error for a file that is not the expected one.
+    pub(crate) fn damaged(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Integrity, ..Self::new(message, hint) }
+    }
+
     /// Returns the error for something that does not exist.
     pub(crate) fn not_found(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { kind: ErrorKind::NotFound, ..Self::new(message, hint) }

@@ -15,6 +15,7 @@ use vmroot_model::{
 use vmroot_output::TemporaryFile;
 
 use crate::progress::WorkMeter;
+use crate::record::COMMIT_OF;
 use crate::{Error, Image, LayerRecord, Progress, Record, Result, Store, Work};
 
 /// The bytes that are read and written at a time.
@@ -240,7 +241,7 @@ fn child_record(parent: &Image, manifest: &NewManifest, config: &ImageConfig, st
         created: config.created().map(str::to_owned),
         pulled: step.created.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         // No registry has the image under its name.
-        loaded_from: Some(format!("a commit of {}", of_parent.id())),
+        loaded_from: Some(format!("{COMMIT_OF}{}", of_parent.id())),
         signatures: None,
         shared_cache: None,
         ..of_parent.clone()

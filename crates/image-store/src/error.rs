@@ -191,6 +191,16 @@ pub enum Error {
         /// The remedy, as in "pull the image again".
         again: String,
     },
+    /// A document of an image does not name the next one. The record of the image was edited.
+    #[error("{image}: the document {document} does not name {next}, which the record of the image says")]
+    BrokenChain {
+        /// The name of the image, or else its id.
+        image: String,
+        /// The document.
+        document: Digest,
+        /// The digest that it should name.
+        next: Digest,
+    },
     /// A user of the store does not list the files that it needs, so no files can be removed.
     #[error("{path}: in use by {by}, so nothing can be removed", path = path.display())]
     InUse {
@@ -378,7 +388,9 @@ impl Error {
             Self::Encrypted { source, .. } => source.kind(),
             Self::Documents { .. } | Self::Budget { .. } => ErrorKind::Limit,
             Self::WriteArchive { source } => ErrorKind::of_io(source),
-            Self::Blob { .. } | Self::Damaged { .. } | Self::Record { .. } => ErrorKind::Integrity,
+            Self::Blob { .. } | Self::Damaged { .. } | Self::BrokenChain { .. } | Self::Record { .. } => {
+                ErrorKind::Integrity
+            }
             Self::Index(error) => error.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Source(error) => error.kind(),

@@ -9,6 +9,7 @@ mod budget;
 mod cached_source;
 mod caching_reader;
 mod catalogue;
+mod chain;
 mod choose;
 mod collect;
 mod commit;
@@ -46,6 +47,7 @@ mod tags;
 mod verify;
 
 pub use added_layer::AddedLayer;
+pub use chain::Chain;
 pub use choose::{ChosenImage, Fallback, choose};
 pub use collect::{CollectOptions, Collection, KeptImage, Reason, Removal, RemovedImage};
 pub use commit::{CommitRequest, NewLayer};

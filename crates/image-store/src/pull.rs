@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use vmroot_model::{Platform, Reference};
+use vmroot_model::{Digest, Platform, Reference};
 use vmroot_transport::{Admission, ImageSource, SeenSignatures};
 
 use crate::cached_source::CachedSource;
@@ -75,9 +75,11 @@ impl Store {
             Some(_) => self.admit(request.admission.as_ref(), source, &chosen)?,
             None => KeptSignatures::of_seen(&request.signatures),
         };
-        let signatures = kept.to_document().map(|(digest, _)| digest);
         let loaded_from = request.loaded_from.clone();
-        let record = Record { loaded_from, signatures, ..chosen.record(&chosen.platform) };
+        let record = Record { loaded_from, ..chosen.record(&chosen.platform) };
+        let signatures = kept.to_document().map(|(digest, _)| digest);
+        let signatures = signatures.or_else(|| self.signatures_of_same(&record, request));
+        let record = Record { signatures, ..record };
         // From here on no collection removes files of the image.
         let pin = self.in_use.pin(&record)?;
         let named = record.with_reference(request.references.first());
@@ -88,6 +90,15 @@ impl Store {
         })?;
         self.record_names(&record, &request.references, progress)?;
         Ok(Image::new(record.with_reference(request.references.first()), chosen.config, pin))
+    }
+
+    /// Returns the document with the signatures of an image that has the name of the request, and is the same one. A pull
+    /// without a policy reads no signatures, and must not lose those of an earlier pull.
+    fn signatures_of_same(&self, record: &Record, request: &PullRequest) -> Option<Digest> {
+        let known = self.record(request.references.first()?, &record.platform).ok().flatten()?;
+        let is_same = (known.digest, &known.indexes, known.manifest.digest, &known.loaded_from)
+            == (record.digest, &record.indexes, record.manifest.digest, &record.loaded_from);
+        known.signatures.filter(|_| is_same)
     }
 
     /// Returns the image from its record, if the policy allows that and the image is or can be made complete from the

@@ -20,6 +20,9 @@ use crate::journal::RecordsLock;
 use crate::verify::fault_of_read;
 use crate::{Error, Result, Store};
 
+/// The beginning of the origin of an image that a commit made. No reference and no name with a transport begins so.
+pub(crate) const COMMIT_OF: &str = "a commit of ";
+
 /// The image of a name and a platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -142,7 +145,7 @@ impl Record {
 
     /// Returns whether the image was made in this cache, by a commit. Such an image has no origin that signs it.
     pub fn is_made_here(&self) -> bool {
-        self.loaded_from.as_deref().is_some_and(|origin| !vmroot_transport::ImageName::has_transport(origin))
+        self.loaded_from.as_deref().is_some_and(|origin| origin.starts_with(COMMIT_OF))
     }
 
     /// Returns whether a layer of the image is encrypted. Its blob in the cache is the ciphertext, and its index and

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use vmroot_model::{Digest, Document};
-use vmroot_signatures::{Coverage, ImageIdentity, Signature, StoredBundle, Verdict};
+use vmroot_signatures::{Coverage, ImageIdentity, Signature, StoredBundle, Verdict, VerifiedAttestation};
 use vmroot_transport::{Admission, Admitted, ImageSource, JudgedImage, SeenSignatures};
 
 use crate::{ChosenImage, Error, Progress, Record, Result, Store, StoredSource};
@@ -54,6 +54,9 @@ pub struct Judged {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct JudgedSignature {
+    /// The type of the requirement that it met. Empty in documents of earlier versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub requirement: String,
     /// The verified digest.
     pub verified: Digest,
     /// Whether it is that of an index through which the manifest was found, and not of the manifest.
@@ -67,7 +70,8 @@ pub struct JudgedSignature {
 
 impl Judged {
     fn of(verdict: &Verdict) -> Self {
-        let accepted = verdict.accepted_signatures().map(|it| JudgedSignature {
+        let accepted = verdict.met_by_signatures().map(|(requirement, it)| JudgedSignature {
+            requirement: requirement.name().to_owned(),
             verified: it.verified,
             is_index: it.coverage == Coverage::Index,
             signer: it.signer.clone(),
@@ -155,6 +159,21 @@ impl ChosenImage {
     }
 }
 
+impl StoredSource {
+    /// Returns the documents by which a policy judges the image.
+    fn judged_documents(&self) -> Result<JudgedDocuments> {
+        let record = self.record();
+        let manifest = self.manifest(Some(&record.manifest.digest))?.bytes;
+        let mut indexes = Vec::new();
+        for digest in record.indexes.iter().rev().chain([&record.digest]) {
+            if *digest != record.manifest.digest {
+                indexes.push((*digest, self.manifest(Some(digest))?.bytes));
+            }
+        }
+        Ok(JudgedDocuments { manifest, digest: record.manifest.digest, indexes })
+    }
+}
+
 impl Store {
     fn read_signatures(&self, record: &Record) -> Option<SignatureDocument> {
         let bytes = self.read_document(record.signatures.as_ref()?, DOCUMENT_LIMIT)?;
@@ -187,7 +206,8 @@ impl Store {
     /// # Errors
     /// - [`Error::Source`] with a [`RefusedByPolicy`](vmroot_transport::Error::RefusedByPolicy): the policy does not accept
     ///   the image.
-    /// - [`Error::Source`]: the image has no name in policies, or its documents are damaged.
+    /// - [`Error::Source`], [`Error::Damaged`]: the image has no name in policies, or its documents are damaged.
+    /// - [`Error::BrokenChain`]: the record has other layers than the manifest, or another manifest than the index.
     pub fn check_policy(
         &self,
         image: &StoredSource,
@@ -204,16 +224,22 @@ impl Store {
         if admission.accepts_unseen(&identity) {
             return Ok(None);
         }
-        let record = image.record();
-        let manifest = image.manifest(Some(&record.manifest.digest))?.bytes;
-        let mut indexes = Vec::new();
-        for digest in record.indexes.iter().rev().chain([&record.digest]) {
-            if *digest != record.manifest.digest {
-                indexes.push((*digest, image.manifest(Some(digest))?.bytes));
-            }
-        }
-        let judged = JudgedImage { manifest: &manifest, digest: record.manifest.digest, indexes: &indexes };
-        Ok(Some(admission.check_as(&identity, image, &judged)?))
+        // The root is that of the record, and must be that of the documents.
+        self.chain(image.image())?;
+        Ok(Some(admission.check_as(&identity, image, &image.judged_documents()?.as_judged())?))
+    }
+
+    /// Returns the attestations about an image of the store, by signers of the policy, among the bundles that were kept.
+    ///
+    /// # Errors
+    /// [`Error::Source`]: the documents of the image are damaged.
+    pub fn verified_attestations(
+        &self,
+        image: &StoredSource,
+        identity: &ImageIdentity,
+        admission: &Admission,
+    ) -> Result<Vec<VerifiedAttestation>> {
+        Ok(admission.attestations(identity, image, &image.judged_documents()?.as_judged()))
     }
 
     /// Judges an image of a source before it is stored.

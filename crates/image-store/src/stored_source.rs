@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use serde::Serialize;
-use vmroot_model::{Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType};
+use vmroot_model::{Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType, Reference};
 use vmroot_signatures::{ImageIdentity, Signature, StoredBundle};
 use vmroot_transport::{BlobBody, Error, ImageName, ImageSource, RawManifest, Result, identity_of_origin};
 
@@ -106,6 +106,10 @@ impl Store {
 }
 
 impl StoredSource {
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
+    }
+
     pub(crate) fn record(&self) -> &Record {
         self.image.record()
     }
@@ -177,12 +181,16 @@ impl ImageSource for StoredSource {
         Some(RawManifest { bytes: self.store.read_document(top, MANIFEST_LIMIT)?, media_type: None })
     }
 
-    /// Returns the identity of the image's origin: the registry, or the file or directory that it was loaded from.
+    /// Returns the identity of the image's origin: the registry, or the file or directory that it was loaded from. An image
+    /// that has got another name has the identity of the one under which it was pulled.
     fn identity(&self) -> Result<ImageIdentity> {
         match (&self.record().loaded_from, &self.record().reference) {
             // Only `default` applies to an image without an origin.
             _ if self.record().is_made_here() => Ok(ImageIdentity::tarball()),
-            (Some(origin), _) => identity_of_origin(origin),
+            (Some(origin), _) => match Reference::parse(origin) {
+                Ok(reference) if !ImageName::has_transport(origin) => ImageName::Docker(reference).policy_identity(),
+                _ => identity_of_origin(origin),
+            },
             (None, Some(reference)) => ImageName::Docker(reference.clone()).policy_identity(),
             (None, None) => Ok(ImageIdentity::tarball()),
         }

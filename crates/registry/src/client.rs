@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode, Url};
 use vmroot_errors::with_causes;
 use vmroot_model::Reference;
 
-use crate::authorize::{Authorizer, Target};
+use crate::authorize::{Authorizer, Session, Target};
 use crate::backoff::Backoff;
 use crate::challenge::Challenge;
 use crate::endpoint::{self, Endpoint, Registry};
@@ -62,6 +62,8 @@ struct Shared {
     endpoints: Mutex<HashMap<(String, Arc<HostOptions>), Url>>,
     /// Registries whose `/v2/` was requested for challenges.
     probed: Mutex<HashSet<Url>>,
+    /// The repositories that were read without credentials: a document that they lack is missing, and not hidden.
+    open: Mutex<HashSet<(Url, String)>>,
     /// The registries that store signatures themselves, and those that do not.
     signature_extensions: SignatureExtensions,
     /// The repositories with a list of referrers, and those without.
@@ -82,8 +84,8 @@ impl Client {
         let budget = Budget::new(options.connections);
         let cancel = options.cancel.clone();
         let http = Http::new(options)?;
-        let (endpoints, probed, signature_extensions, referrer_lists) = Default::default();
-        let shared = Shared { http, authorizer, endpoints, probed, signature_extensions, referrer_lists, budget };
+        let (endpoints, probed, open, signature_extensions, referrer_lists) = Default::default();
+        let shared = Shared { http, authorizer, endpoints, probed, open, signature_extensions, referrer_lists, budget };
         Ok(Self { shared: Arc::new(shared), cancel, insecure: None, has_alternative: false, failures: 0 })
     }
 
@@ -338,9 +340,14 @@ impl Client {
             sent += 1;
             // A redirect may end at another server. That server gets no credentials, even if it requests them.
             if !may_need_credentials(response.status()) || response.is_redirected() || sent == ATTEMPTS_LIMIT {
+                self.note_open(target, &request, &session, response.status());
                 return Ok(response);
             }
-            let (status, challenges) = match challenge::from_headers(response.headers()) {
+            let challenges = challenge::from_headers(response.headers());
+            if challenges.is_empty() && response.status() == StatusCode::NOT_FOUND && self.is_open(target, &request) {
+                return Ok(response);
+            }
+            let (status, challenges) = match challenges {
                 none if none.is_empty() && !session.has_sent() => {
                     (StatusCode::UNAUTHORIZED, self.challenges_of_registry(&target.base, settings))
                 }
@@ -350,6 +357,23 @@ impl Client {
             response.discard();
             authorization = Some(better);
         }
+    }
+
+    /// Notes that a repository was read without credentials.
+    fn note_open(&self, target: &Target, request: &HttpRequest, session: &Session<'_>, status: StatusCode) {
+        if status.is_success() && matches!(request.access, Access::Pull) && !session.has_sent() {
+            self.open().insert((target.base.clone(), target.repository.clone()));
+        }
+    }
+
+    /// Returns whether a request reads from a repository that was read without credentials before.
+    fn is_open(&self, target: &Target, request: &HttpRequest) -> bool {
+        matches!(request.access, Access::Pull)
+            && self.open().contains(&(target.base.clone(), target.repository.clone()))
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, HashSet<(Url, String)>> {
+        self.shared.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the challenges of the registry's `/v2/`, and nothing on later calls for the same registry. Docker and

@@ -181,8 +181,13 @@ impl Verdict {
 
     /// Returns the signatures by which requirements were met.
     pub fn accepted_signatures(&self) -> impl Iterator<Item = &Accepted> {
+        self.met_by_signatures().map(|(_, accepted)| accepted)
+    }
+
+    /// Returns the requirements that were met by a signature, and the signatures.
+    pub fn met_by_signatures(&self) -> impl Iterator<Item = (&Requirement, &Accepted)> {
         self.judgements.iter().filter_map(|judgement| match &judgement.outcome {
-            Outcome::Met(accepted) => accepted.as_ref(),
+            Outcome::Met(accepted) => Some((&judgement.requirement, accepted.as_ref()?)),
             Outcome::Refused(_) => None,
         })
     }

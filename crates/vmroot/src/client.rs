@@ -11,6 +11,7 @@ mod delete;
 mod documents;
 mod leases;
 mod policy;
+mod provenance;
 mod pull;
 #[cfg(feature = "registry")]
 mod registry;
@@ -37,6 +38,7 @@ pub use self::commit::{CommitLayer, CommitOptions};
 pub use self::configuration::RegistryConfiguration;
 pub use self::documents::ImageDocuments;
 pub use self::policy::PolicyReport;
+pub use self::provenance::Provenance;
 pub use self::pull::PullOptions;
 #[cfg(feature = "registry")]
 pub use self::registry::{ImageInstance, is_tag_list_refused};

@@ -66,8 +66,8 @@ mod validate;
 #[cfg(all(feature = "registry", feature = "trust"))]
 pub use client::{Attestation, SignatureForms};
 pub use client::{
-    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PolicyReport, PullOptions, RepairOptions,
-    TransportOptions, Why,
+    Client, ClientOptions, CommitLayer, CommitOptions, ImageDocuments, PolicyReport, Provenance, PullOptions,
+    RepairOptions, TransportOptions, Why,
 };
 #[cfg(feature = "registry")]
 pub use client::{
@@ -96,7 +96,7 @@ pub use vmroot_copy::{BlobState, Copier, CopyOptions, CopyProgress, CopyReport, 
 pub use vmroot_errors::{ErrorKind, Limit, describe_content, with_causes};
 pub use vmroot_guest_config::Process;
 pub use vmroot_image_store::{
-    AddedLayer, AffectedImage, BlobProgress, BlobStage, CollectOptions, Collection, Fallback, FileKind, Finding,
+    AddedLayer, AffectedImage, BlobProgress, BlobStage, Chain, CollectOptions, Collection, Fallback, FileKind, Finding,
     FindingState, FreedLayer, HistoryStep, Holder, Image, ImageFilter, ImageSpace, Judged, JudgedSignature, KeptImage,
     LayerRecord, LayerSize, LayerSpace, Lease, LeasedImage, LoadOptions, LoadReport, LoadedImage, Moved, NewLayer,
     NoProgress, Progress, PullPolicy, QuarantinedFile, Reason, Record, Removal, RemovedImage, RootSpace, SaveFormat,

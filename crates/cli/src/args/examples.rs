@@ -226,6 +226,12 @@ const EXAMPLES: &[(&str, &str)] = &[
          vmroot policy explain --policy policy.json docker://registry.example/app:1",
     ),
     ("policy check", "vmroot policy check alpine:3.20"),
+    (
+        "provenance",
+        "vmroot provenance alpine:3.20\n\
+         # With the root hash of the disk that an export writes\n\
+         vmroot provenance --policy policy.json --format ext4 --json registry.example/app:1",
+    ),
     ("sign", "vmroot sign --key cosign.key registry.example/app:1"),
     ("verify-signature", "vmroot verify-signature --key cosign.pub registry.example/app:1"),
     ("attest", "vmroot attest --key cosign.key --type spdxjson --predicate app.spdx.json registry.example/app:1"),
@@ -253,7 +259,12 @@ const EXAMPLES: &[(&str, &str)] = &[
          # After the image, in the same file\n\
          vmroot verity format --append root.ext4",
     ),
-    ("verity verify", "vmroot verity verify root.erofs root.erofs.verity $ROOT_HASH"),
+    (
+        "verity verify",
+        "vmroot verity verify root.erofs root.erofs.verity $ROOT_HASH\n\
+         # And whether it is the root of an image\n\
+         vmroot verity verify alpine:3.20 root.erofs $ROOT_HASH",
+    ),
     ("verity dump", "vmroot verity dump root.erofs.verity"),
     (
         "completions",

@@ -131,6 +131,7 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
         &[
             ("policy explain", "Print the requirements on an image's signatures", COPY),
             ("policy check", "Check the signatures of an image in the cache", &[Platform, Policy, Files]),
+            ("provenance", "Print the chain from an image's signature to its root", IMAGE),
             ("sign", "Sign an image in its registry", &[Registry]),
             ("verify-signature", "Verify that a key signed an image in its registry", &[Registry]),
             ("attest", "Sign a statement about an image in its registry", &[Registry]),
@@ -147,7 +148,7 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
             ("layer verify", "Verify a layer's index and contents", &[]),
             ("layer dump", "Print a layer's index as text", &[]),
             ("verity format", "Write the dm-verity hash tree of a disk image", &[]),
-            ("verity verify", "Verify a disk image against its root hash", &[]),
+            ("verity verify", "Verify a disk image against its root hash", IMAGE),
             ("verity dump", "Print the superblock of a hash tree", &[]),
             ("completions", "Print a shell's completion script", &[]),
             ("man", "Write the man pages", &[]),

@@ -1,10 +1,13 @@
 //! The commands under `verity`, and the options of hash trees.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
-use vmroot::verity::{Algorithm, HashType, Parameters, RootHash, parse_salt};
+use vmroot::verity::{Algorithm, HashType, Parameters, parse_salt};
+
+use super::{DiskFormat, RootHashArguments};
 
 /// The commands under `verity`.
 #[derive(Debug, Subcommand)]
@@ -25,16 +28,24 @@ pub(crate) enum VerityCommand {
         #[command(flatten)]
         parameters: TreeArguments,
     },
-    /// Verify each block of a disk image and of its hash tree
+    /// Verify each block of a disk image and of its hash tree, and that the disk image has the root of an image
     ///
-    /// The exit code is 5 if a block is wrong. The error names the first one.
+    /// The exit code is 5 if a block is wrong, or if another image has the root hash. The error names the first wrong block.
     Verify {
-        /// The disk image, or the .vmdk of an erofs-meta image
-        disk: PathBuf,
-        /// The file of the tree; the disk image itself, if the tree follows the image
-        tree: PathBuf,
-        /// The root hash, in hexadecimal digits
-        root_hash: RootHash,
+        /// DISK, TREE and HASH, or IMAGE, DISK and HASH, or IMAGE, DISK, TREE and HASH
+        ///
+        /// DISK is the disk image, or the .vmdk of an erofs-meta image. TREE is the file of the tree, or DISK itself if the
+        /// tree follows the image; without it, the tree follows DISK, or is in DISK.verity. HASH is the root hash in
+        /// hexadecimal digits. IMAGE is the reference or the id of an image, or TRANSPORT:DETAILS: HASH must also be the
+        /// root hash of the disk image that `export` writes of it with the same options. Of three operands, the first is
+        /// DISK if it is a file.
+        #[arg(required = true, num_args = 3..=4, value_names = ["IMAGE|DISK", "DISK|TREE", "HASH"])]
+        operands: Vec<OsString>,
+        /// The format of DISK [default: as its first bytes say] (with IMAGE)
+        #[arg(long, value_enum)]
+        format: Option<DiskFormat>,
+        #[command(flatten)]
+        root: Box<RootHashArguments>,
         /// The tree's superblock begins at this byte [default: 0, or the end of the image]
         #[arg(long, value_name = "BYTES")]
         hash_offset: Option<u64>,

@@ -5,6 +5,7 @@
 //! of its options, and an arm in [`write()`].
 
 mod check;
+pub(crate) mod root_hash;
 mod verity;
 
 use std::ffi::OsStr;

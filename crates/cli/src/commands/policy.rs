@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use vmroot::PolicyReport;
-use vmroot::trust::{Accepted, Coverage, Examined, Judgement, Outcome, Verdict};
+use vmroot::trust::{Accepted, Coverage, Examined, Judgement, Outcome, Requirement, Verdict};
 
 use crate::args::PolicyCommand;
 use crate::context::Context;
@@ -51,7 +51,7 @@ fn print(context: &Context, name: &str, report: Option<&PolicyReport>) -> anyhow
     Ok(())
 }
 
-fn to_json(report: &PolicyReport) -> Value {
+pub(super) fn to_json(report: &PolicyReport) -> Value {
     let requirements: Vec<&str> = report.requirements.iter().map(|it| it.name()).collect();
     let verdict = report.verdict.as_ref();
     let judgements = verdict.map_or(&[][..], |verdict| &verdict.judgements);
@@ -63,7 +63,7 @@ fn to_json(report: &PolicyReport) -> Value {
         "accepted": verdict.map_or(is_open(report), Verdict::is_accepted),
         "reason": verdict.and_then(|it| it.refusal.as_ref()).map(ToString::to_string),
         "digest": verdict.map(|it| it.digest.to_string()),
-        "verified": verdict.map_or_else(Vec::new, |it| it.accepted_signatures().map(accepted).collect::<Vec<_>>()),
+        "verified": verdict.map_or_else(Vec::new, |it| it.met_by_signatures().map(accepted).collect::<Vec<_>>()),
         "signatures": judgements.iter().flat_map(|it| &it.examined).map(examined).collect::<Vec<_>>(),
     })
 }
@@ -73,8 +73,9 @@ fn is_open(report: &PolicyReport) -> bool {
     report.requirements.iter().all(|it| it.name() == "insecureAcceptAnything")
 }
 
-fn accepted(accepted: &Accepted) -> Value {
+fn accepted((requirement, accepted): (&Requirement, &Accepted)) -> Value {
     json!({
+        "requirement": requirement.name(),
         "digest": accepted.verified,
         "document": coverage(accepted.coverage),
         "signer": accepted.signer,
@@ -92,22 +93,26 @@ fn examined(examined: &Examined) -> Value {
     })
 }
 
-fn coverage(coverage: Coverage) -> &'static str {
+pub(super) fn coverage(coverage: Coverage) -> &'static str {
     match coverage {
         Coverage::Manifest => "manifest",
         Coverage::Index => "index",
     }
 }
 
-fn lines(report: &PolicyReport) -> Vec<String> {
-    let place = match &report.file {
+/// Returns a text for the section that applies, and its file.
+pub(super) fn place(report: &PolicyReport) -> String {
+    match &report.file {
         Some(file) => format!("{} of {}", report.section, file.display()),
         None => report.section.to_string(),
-    };
+    }
+}
+
+fn lines(report: &PolicyReport) -> Vec<String> {
     let names: Vec<&str> = report.requirements.iter().map(|it| it.name()).collect();
     let mut lines = vec![
         format!("image:        {}", report.identity),
-        format!("policy:       {place}"),
+        format!("policy:       {}", place(report)),
         format!("requirements: {}", names.join(", ")),
     ];
     let Some(verdict) = &report.verdict else {

@@ -2,6 +2,7 @@
 
 mod disk;
 mod record;
+mod verify;
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use vmroot::output::{Error as FileError, Hook, OutputFile, WriteProgress};
-use vmroot::verity::{Error, Options, RootHash, Superblock, find_appended, format, verify};
+use vmroot::verity::{Error, Options, Superblock, find_appended, format};
 
 use crate::args::{TreeArguments, VerityCommand};
 use crate::context::Context;
@@ -18,6 +19,7 @@ use crate::{output, paths, progress};
 
 use disk::Disk;
 pub(super) use record::TreeRecord;
+use verify::Operands;
 
 /// The end of the name of a tree.
 const END: &str = ".verity";
@@ -29,11 +31,24 @@ pub(crate) fn verity(context: &Context, command: VerityCommand) -> anyhow::Resul
             let tree = (!append).then(|| tree.unwrap_or_else(|| beside(&disk)));
             format_tree(context, &disk, tree.as_deref(), force, &parameters)
         }
-        VerityCommand::Verify { disk, tree, root_hash, hash_offset } => {
-            verify_tree(context, &disk, &tree, &root_hash, hash_offset)
+        VerityCommand::Verify { operands, hash_offset, format, root } => {
+            verify::run(context, &Operands::parse(&operands, is_disk)?, hash_offset, format, &root)
         }
         VerityCommand::Dump { tree, hash_offset } => dump(context, &tree, hash_offset),
     }
+}
+
+/// Returns the image that `verity verify` names, if it names one.
+pub(crate) fn image_of(command: &VerityCommand) -> Option<String> {
+    match command {
+        VerityCommand::Verify { operands, .. } => Operands::parse(operands, is_disk).ok()?.image,
+        _ => None,
+    }
+}
+
+/// Returns whether a path is that of a file or a disk, and not of a directory.
+fn is_disk(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| !metadata.is_dir())
 }
 
 /// Returns the name of the tree beside a disk image.
@@ -88,36 +103,6 @@ fn format_tree(
     match context.json() {
         true => Ok(output::print_json(&serde_json::to_value(&record)?)?),
         false => Ok(output::print_line(formatted.root_hash.to_string())?),
-    }
-}
-
-fn verify_tree(
-    context: &Context,
-    path: &Path,
-    tree_path: &Path,
-    root_hash: &RootHash,
-    offset: Option<u64>,
-) -> anyhow::Result<()> {
-    let disk = Disk::open(path, false)?;
-    let tree = open(tree_path)?;
-    let is_appended = disk.is_file(&tree)?;
-    let offset = match offset {
-        Some(offset) => offset,
-        None if is_appended => appended(&tree, tree_path)?,
-        None => 0,
-    };
-    let verified = with_progress(context, Action::Verify, path, |options| {
-        verify(&disk.data(), &tree, offset, root_hash, options)
-    })?;
-    let record = TreeRecord::of(&verified, Some(root_hash), (!is_appended).then_some(tree_path), offset);
-    match context.json() {
-        true => Ok(output::print_json(&serde_json::to_value(&record)?)?),
-        false => Ok(output::print_line(format!(
-            "{}: {} blocks, {}, verified",
-            path.display(),
-            verified.data_blocks,
-            output::format_bytes(verified.data_length())
-        ))?),
     }
 }
 

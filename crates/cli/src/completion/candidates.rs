@@ -111,6 +111,12 @@ pub(super) fn operands(current: &OsStr) -> Vec<Candidate> {
     }
 }
 
+/// Completes names and ids of images in the cache, and paths of this machine.
+pub(super) fn disks(current: &OsStr) -> Vec<Candidate> {
+    let Some(text) = current.to_str() else { return Vec::new() };
+    images(current).into_iter().chain(files(text)).collect()
+}
+
 fn found_paths(current: &OsStr) -> Option<Vec<Candidate>> {
     let given = given()?;
     let image = given.subcommand()?.1.get_one::<String>("image")?;

@@ -6,7 +6,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use super::name;
 
 /// Commands whose pages a reader of the first one's may want.
-const RELATED: [(&str, &[&str]); 42] = [
+const RELATED: [(&str, &[&str]); 43] = [
     ("attest", &["attestations", "sign"]),
     ("attestations", &["attest", "verify-signature"]),
     ("boot", &["export", "mount", "virtiofs"]),
@@ -33,7 +33,8 @@ const RELATED: [(&str, &[&str]); 42] = [
     ("ls", &["cat", "mount", "stat"]),
     ("mount", &["commit", "export", "mounts", "umount", "virtiofs"]),
     ("mounts", &["mount", "umount"]),
-    ("policy", &["copy", "pull"]),
+    ("policy", &["copy", "provenance", "pull"]),
+    ("provenance", &["policy", "verify-signature", "verity"]),
     ("pull", &["boot", "export", "images", "login", "mount"]),
     ("rm", &["gc", "images"]),
     ("save", &["copy", "load"]),
@@ -46,7 +47,7 @@ const RELATED: [(&str, &[&str]); 42] = [
     ("umount", &["mount", "mounts"]),
     ("untag", &["images", "rm", "tag"]),
     ("verify", &["gc", "pull"]),
-    ("verity", &["boot", "export"]),
+    ("verity", &["boot", "export", "provenance"]),
     ("verify-signature", &["policy", "sign"]),
     ("virtiofs", &["boot", "mount"]),
 ];

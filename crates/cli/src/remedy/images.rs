@@ -72,6 +72,7 @@ pub(super) fn of_store(error: &image_store::Error, failed: &Failed<'_>) -> Optio
         Error::NotAnImage { .. } => "`vmroot copy` copies artifacts, which have no root".to_owned(),
         Error::SaveEncrypted { .. } => "--format oci-archive saves the encrypted layers as they are".to_owned(),
         Error::Budget { .. } => "`vmroot rm` and `vmroot gc` free space".to_owned(),
+        Error::BrokenChain { image, .. } => format!("`vmroot pull {image}` writes the record again"),
         Error::Record { .. } => "`vmroot verify --repair` repairs the cache".to_owned(),
         _ => return None,
     })

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -59,40 +58,6 @@ impl BootTest {
             line.starts_with("qemu-system-") && line.contains(cache)
         })
     }
-}
-
-#[test]
-fn guest_verifies_its_root() {
-    let Some(test) = BootTest::new("amd64") else { return };
-    let script = "cat /proc/cmdline /proc/mounts | grep -o -e 'vmroot.verity=[0-9a-f]*' -e '^[^ ]* / [a-z]*'; exit 3";
-    let answer = test.run(&["--verity", "--", script]);
-    let text = String::from_utf8_lossy(&answer.stdout).into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    assert!(lines.first().is_some_and(|line| line.len() == "vmroot.verity=".len() + 64), "{answer}");
-    assert_eq!((answer.status.code(), lines.get(1)), (Some(3), Some(&"/dev/dm-0 / erofs")), "{answer}");
-    for form in ["--via=virtiofs", "--via=cpio"] {
-        let message = test.run(&["--verity", form]).fails(1);
-        assert!(message.contains("gives the guest no disk") && message.contains("hint: --via erofs-meta"), "{message}");
-    }
-}
-
-/// The files of another machine, of which one is changed on the way.
-#[test]
-fn guest_with_a_changed_disk_ends_with_the_block() {
-    let Some(test) = BootTest::new("amd64") else { return };
-    let directory = test.program.path("machine");
-    let output = format!("--output={}", directory.display());
-    let answer = test.run(&[&output, "--verity", "--", "cat /bin/* /sbin/* > /dev/null 2>&1; sleep 60"]);
-    assert!(answer.status.success(), "{answer}");
-    let image = File::options().read(true).write(true).open(directory.join("root.img")).unwrap();
-    let run = || {
-        let mut script = std::process::Command::new(directory.join("run.sh"));
-        script.stdin(Stdio::null()).output().unwrap()
-    };
-    image.write_all_at(b"changed", 300 * 4096 + 99).unwrap();
-    let console = String::from_utf8_lossy(&run().stdout).into_owned();
-    assert!(console.contains("[vmroot-init] error: block 300 of the root's disk does not match its hash"), "{console}");
-    assert!(console.contains("[vmroot-init] exit code 125"), "{console}");
 }
 
 #[test]

@@ -198,6 +198,7 @@ fn commands_with_registry_options_send_requests() {
         ("registries explain", &[IMAGE]),
         ("policy explain", &[IMAGE, "--require-signed"]),
         ("policy check", &[IMAGE]),
+        ("provenance", &[IMAGE]),
         ("sign", &[IMAGE, "--key=none"]),
         ("verify-signature", &[IMAGE, "--key=none"]),
         ("attest", &[IMAGE, "--key=none", "--predicate=none", "--type=spdxjson"]),
@@ -209,7 +210,7 @@ fn commands_with_registry_options_send_requests() {
         ("layer verify", &["/dev/null"]),
         ("layer dump", &["/dev/null"]),
         ("verity format", &["/dev/null"]),
-        ("verity verify", &["/dev/null", "/dev/null", "00"]),
+        ("verity verify", &[IMAGE, "disk", "disk.verity", "00", "--format=ext4"]),
         ("verity dump", &["/dev/null"]),
         ("completions", &["bash"]),
         ("man", &["man"]),
@@ -221,6 +222,8 @@ fn commands_with_registry_options_send_requests() {
     let registry = Registry::start();
     let program = Program::new();
     fs::create_dir(program.path("empty")).unwrap();
+    program.file("disk", [0; 4096]);
+    program.ok(["verity", "format", &program.path("disk").display().to_string()]);
     let help = program.ok(["--help"]);
     let mut commands = 0;
     for line in help.lines().take_while(|line| *line != "Global options:").filter(|line| line.starts_with("  ")) {

@@ -13,6 +13,7 @@ mod booting;
 mod by_hand;
 mod cached_platforms;
 mod cancelling;
+mod chain;
 mod changes;
 mod committing;
 mod completing;

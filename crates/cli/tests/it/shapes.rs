@@ -130,10 +130,13 @@ fn page_and_output_have_the_same_fields() {
     page.check("diff", &samples.json(0, &["diff", one, &other, "--arch=amd64"]));
     page.check("export", &samples.json(0, &["export", one, "out.cpio", "--arch=amd64"]));
     page.check("export", &samples.json(0, &["export", one, "out.erofs", "--format=erofs-meta", "--arch=amd64"]));
+    let mut root_hash = String::new();
     for verity in ["append", "tree"] {
         let option = format!("--verity={verity}");
         let out = format!("{verity}.erofs");
-        page.check("export", &samples.json(0, &["export", one, &out, "--arch=amd64", &option]));
+        let exported = samples.json(0, &["export", one, &out, "--arch=amd64", &option]);
+        exported["verity"]["rootHash"].as_str().unwrap_or_default().clone_into(&mut root_hash);
+        page.check("export", &exported);
     }
     page.check("cp", &samples.json(0, &["cp", &format!("{one}:/etc/motd"), "copied", "--arch=amd64"]));
     // Mounts, where they are possible.
@@ -200,6 +203,8 @@ fn page_and_output_have_the_same_fields() {
     let hash = formatted["rootHash"].as_str().unwrap();
     page.check("verity verify", &samples.json(0, &["verity", "verify", "disk", "disk.verity", hash]));
     page.check("verity verify", &samples.json(0, &["verity", "verify", "one", "one", hash]));
+    let of_image = ["verity", "verify", one, "append.erofs", &root_hash, "--arch=amd64"];
+    page.check("verity verify", &samples.json(0, &of_image));
     page.check("verity dump", &samples.json(0, &["verity", "dump", "one"]));
     page.check("manifest-digest", &samples.json(0, &["manifest-digest", "copy/index.json"]));
     let error = samples.program.run(["--json", "no-such-command"]).stderr;
@@ -243,6 +248,12 @@ fn check_signatures(samples: &Samples, page: &mut Page) -> bool {
     page.check("policy explain", &samples.json(0, &["policy", "explain", "--insecure-policy", one]));
     samples.json(0, &["pull", "--arch=amd64", "--policy", &bundle, one]);
     page.check("policy explain", &samples.json(0, &["policy", "check", "--arch=amd64", "--policy", &bundle, one]));
+
+    let layout = "oci:attested:v1";
+    samples.json(0, &["copy", "--referrers", &format!("docker://{one}"), layout]);
+    for more in [&[one, "--policy", &bundle][..], &[layout, "--policy", &bundle], &[one, "--no-root-hash"]] {
+        page.check("provenance", &samples.json(0, &[&["provenance", "--arch=amd64"], more].concat()));
+    }
 
     fs::create_dir(samples.program.path("gnupg")).unwrap();
     let mut gpg = Command::new("gpg");

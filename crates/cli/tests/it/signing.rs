@@ -7,8 +7,9 @@ use std::process::{Command, Output};
 use base64::Engine as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use vmroot_testkit::image::{ImageBuilder, Index, IndexBuilder};
 use vmroot_testkit::newer::Newer;
-use vmroot_testkit::registry::Registry;
+use vmroot_testkit::registry::{Auth, Bearer, Features, Registry};
 
 use crate::docker_registry::DockerRegistry;
 use crate::program::Program;
@@ -192,6 +193,10 @@ fn sigstore_signatures_are_made_and_verified() {
     lab.vmroot(&["sign", "--form=bundle", "--key", &lab.text("cosign.private"), &bundle]).ok();
     let own = lab.policy(&json!({"type": "vmrootBundleSigned", "keyPath": lab.text("cosign.pub")}));
     assert!(lab.is_pulled(&bundle, &own));
+    // A registry without a list of referrers is not asked for one.
+    let log = lab.vmroot(&["-vv", "pull", "--arch=amd64", "--policy", &own, &bundle]).stderr;
+    let requests = |part: &str| log.lines().filter(|line| line.contains("GET ") && line.contains(part)).count();
+    assert_eq!((requests("/referrers/"), requests("/manifests/sha256-")), (0, 1), "{log}");
     let explained = lab.vmroot(&["policy", "explain", "--arch=amd64", "--policy", &own, &bundle]).ok();
     assert!(explained.contains("vmrootBundleSigned") && explained.contains("accepted"), "{explained}");
     // An attestation by the key is no signature, and a signature is no attestation.
@@ -321,28 +326,63 @@ fn standalone_messages_are_those_of_skopeo() {
     }
 }
 
-/// A policy that needs one sigstore signature costs at most three more requests than a pull without one.
+/// A policy that needs one sigstore signature costs at most three more requests than a pull without one. At a registry with
+/// neither a list of referrers nor the headers of distribution, a bundle costs four.
 #[test]
 fn a_needed_signature_costs_few_requests() {
     let lab = Lab::new();
     lab.registries_d("use-sigstore-attachments: true");
-    let registry = Registry::start();
-    let name = serve(&registry, &image("amd64"), "v1");
-    lab.vmroot(&["sign", "--key", &lab.text("cosign.private"), &name]).ok();
-    let count = |policy: &str| {
-        registry.clear_requests();
-        let program = Program::new();
-        let directory = format!("--registries.d={}", lab.text("registries.d"));
-        program.ok(["pull", "--arch=amd64", "--policy", policy, &directory, &name]);
-        registry.requests().len()
+    let key = lab.text("cosign.private");
+    let predicate = lab.path("predicate.json");
+    fs::write(&predicate, "{}").unwrap();
+    let (signed, bundled) =
+        (lab.sigstore_signed(), json!({"type": "vmrootBundleSigned", "keyPath": lab.text("cosign.pub")}));
+    for (referrers, distribution, auth) in [
+        (true, false, None),
+        (true, false, Some(Auth::Bearer(Bearer::default()))),
+        (false, true, None),
+        (false, true, Some(Auth::Bearer(Bearer::default()))),
+        (false, false, None),
+    ] {
+        let registry = Registry::start();
+        registry.configure(Features { referrers, distribution, ..Features::default() });
+        let [old, new] =
+            ["old", "new"].map(|tag| serve(&registry, &image(if tag == "old" { "amd64" } else { "arm64" }), tag));
+        let list = serve_index(&registry, &index_of_others(), "list");
+        auth.into_iter().for_each(|auth| registry.require(auth));
+        lab.vmroot(&["sign", "--form=attachment", "--key", &key, &old]).ok();
+        lab.vmroot(&["sign", "--form=bundle", "--key", &key, &new]).ok();
+        lab.vmroot(&["sign", "--key", &key, &list]).ok();
+        // Statements that are no signatures.
+        for name in [&new, &list] {
+            let attest = ["attest", "--key", &key, "--type=spdxjson", "--predicate", predicate.to_str().unwrap(), name];
+            lab.vmroot(&attest).ok();
+        }
+        let count = |name: &str, requirement: &Value| {
+            registry.clear_requests();
+            let directory = format!("--registries.d={}", lab.text("registries.d"));
+            let platform = if name == new { "--arch=arm64" } else { "--arch=amd64" };
+            Program::new().ok(["pull", platform, "--policy", &lab.policy(requirement), &directory, name]);
+            registry.requests().len()
+        };
+        for (name, requirement) in
+            [(&old, &signed), (&old, &bundled), (&new, &bundled), (&list, &signed), (&list, &bundled)]
+        {
+            let without = count(name, &json!({"type": "insecureAcceptAnything"}));
+            let with = count(name, requirement);
+            let limit = if referrers || distribution || requirement == &signed { 3 } else { 4 };
+            let paths: Vec<_> = registry.requests().into_iter().map(|request| request.path).collect();
+            assert!(with <= without + limit, "{name}, {without} and {with} requests: {paths:#?}");
+        }
+    }
+}
+
+/// Returns a list of images that are not those of [`image`].
+fn index_of_others() -> Index {
+    let other = |architecture: &str| {
+        ImageBuilder::new().platform(&format!("linux/{architecture}")).layer(&crate::samples::base()).build()
     };
-    let open = lab.path("open.json");
-    fs::write(&open, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#).unwrap();
-    let without = count(&open.display().to_string());
-    let attachment = count(&lab.policy(&lab.sigstore_signed()));
-    assert!(attachment <= without + 3, "{without} and {attachment} requests");
-    let bundle = count(&lab.policy(&json!({"type": "vmrootBundleSigned", "keyPath": lab.text("cosign.pub")})));
-    assert!(bundle <= without + 3, "{without} and {bundle} requests");
+    IndexBuilder::new().image(other("amd64")).image(other("arm64")).build()
 }
 
 /// Without a policy nothing is checked. An invalid one is an error of the commands that use images.

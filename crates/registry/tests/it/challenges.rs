@@ -187,3 +187,21 @@ fn the_target_of_a_token_servers_redirect_gets_no_password() {
     assert_eq!(elsewhere.count("/token"), 1);
     assert!(!elsewhere.requests().iter().any(contains_secret));
 }
+
+/// A document that is missing from a repository which everyone may read is not requested again with credentials.
+#[test]
+fn a_missing_document_of_an_open_repository_costs_one_request() {
+    let fixture = Fixture::new();
+    let client = crate::fixture::client();
+    let missing = fixture.reference().with_tag("missing").unwrap();
+    client.manifest_by_digest(&fixture.reference(), &fixture.manifest).unwrap();
+    fixture.registry.clear_requests();
+    for _ in 0..2 {
+        assert!(matches!(client.manifest(&missing), Err(Error::NotFound { .. })));
+    }
+    assert_eq!(fixture.registry.requests().len(), 2);
+    // Without an answer before, the repository may be hidden from anonymous clients.
+    fixture.registry.clear_requests();
+    assert!(matches!(crate::fixture::client().manifest(&missing), Err(Error::NotFound { .. })));
+    assert!(fixture.registry.count("/v2/") > 1);
+}

@@ -68,6 +68,11 @@ impl<'a> TreePlan<'a> {
         })
     }
 
+    /// Returns the plan of a tree after its image.
+    pub(super) fn with_parameters(format: Format, out: &Path, parameters: Parameters, cancel: Hook<'a>) -> Self {
+        Self { file: file_of(format, out, Path::new(APPEND)), is_appended: true, parameters, cancel }
+    }
+
     /// Writes an image by `write`, and its tree, for which digests of the root's contents are known. Both appear under their names when both are complete.
     pub(super) fn write(
         &self,

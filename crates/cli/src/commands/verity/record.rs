@@ -51,6 +51,15 @@ impl TreeRecord {
         }
     }
 
+    /// Returns the parameters and the root hash, without the place of the tree.
+    pub(crate) fn without_place(&self) -> anyhow::Result<serde_json::Value> {
+        let mut json = serde_json::to_value(self)?;
+        if let Some(members) = json.as_object_mut() {
+            ["file", "hashOffset", "hashStart", "uuid"].iter().for_each(|name| drop(members.remove(*name)));
+        }
+        Ok(json)
+    }
+
     /// Returns the superblock as text.
     pub(super) fn to_text(&self) -> String {
         format!(
