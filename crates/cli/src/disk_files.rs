@@ -16,7 +16,6 @@ use crate::exit::Advised;
 
 /// Opens and locks the disk of `--upper`. Returns `None` if it is missing.
 pub(crate) fn open_upper(path: &Path) -> anyhow::Result<Option<LockedDisk>> {
-    let named = || format!("--upper {}", path.display());
     if matches!(path.try_exists(), Ok(false)) {
         crate::paths::check_file(path)?;
         return Ok(None);
@@ -25,8 +24,8 @@ pub(crate) fn open_upper(path: &Path) -> anyhow::Result<Option<LockedDisk>> {
         let message = format!("--upper {}: a directory, and a guest writes to a disk", path.display());
         return Err(Advised::usage(message, "name a file; it is made if it is missing").into());
     }
-    let lock = LockedDisk::open(path, false).map_err(vmroot::Error::from).with_context(named)?;
-    match DiskFileSystem::of(lock.file(), path).map_err(vmroot::Error::from).with_context(named)? {
+    let lock = LockedDisk::open(path, false).map_err(vmroot::Error::from)?;
+    match DiskFileSystem::of(lock.file(), path).map_err(vmroot::Error::from)? {
         Some(DiskFileSystem::Ext4) => Ok(Some(lock)),
         found => {
             let found = found.map_or("no file system that vmroot knows", DiskFileSystem::name);

@@ -3,7 +3,7 @@
 //! Each is a file of a tmpfs that is mounted over the image's file. So they are never in the upper layer of an overlay, and
 //! never in an image that is made from it. The tmpfs has no place of its own, because `/run` may be on a disk.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -95,12 +95,13 @@ impl NameFile {
         if target != path && !target.exists() {
             return self.write_behind_link(&target);
         }
+        if !target.exists() {
+            return Err(io::Error::other("the root has no such file, not even an empty one"));
+        }
         let source = place.join(path.file_name().unwrap_or_default());
         fs::write(&source, &self.text)?;
         fs::set_permissions(&source, Permissions::from_mode(0o644))?;
-        if !target.exists() {
-            File::create_new(&target)?;
-        }
+        // A file that is made here would become part of the root.
         Ok(mount_bind(&source, &target)?)
     }
 

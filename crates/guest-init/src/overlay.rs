@@ -11,13 +11,14 @@ use rustix::mount::{MountFlags, mount_move};
 use vmroot_guest_config::{MAX_UPPER_RECORD, StageUpper, UPPER, UPPER_OPTIONS, UPPER_RECORD, UPPER_WORK, UpperRecord};
 
 use crate::initramfs::{make_directory, mount_at};
-use crate::{Error, Result, console, devices, document};
+use crate::{Error, Result, console, devices, document, temporary};
 
 /// The mount point of the upper layer's file system, in the initramfs.
 const WRITABLE: &str = "/writable";
-/// The place of a disk with an upper layer in the guest, below its root. The file system must have a mount point, or the
-/// shutdown could not make it read-only.
-pub(crate) const DISK: &str = "/dev/vmroot/upper";
+/// The place of a disk with an upper layer in the guest. The file system must have a mount point, or the shutdown could not
+/// make it read-only. systemd leaves mounts below `/run/initramfs` alone until its end, and then makes them read-only
+/// (`mount_is_extrinsic` in src/core/mount.c, `nonunmountable_path` in src/shutdown/umount.c).
+pub(crate) const DISK: &str = "/run/initramfs/vmroot/upper";
 /// The directory that overlayfs makes for a mount with the option `volatile`, in the work directory. It blocks the next
 /// mount.
 const VOLATILE: &str = "work/incompat/volatile";
@@ -130,21 +131,19 @@ fn forget_volatile(writable: &Path) {
     }
 }
 
-/// Moves the mount of the disk into the guest's `/dev`, where the shutdown finds it.
+/// Moves the mount of the disk into the guest's `/run`, where the shutdown finds it. That is a tmpfs, also if the image has
+/// files there: the mount point must not become part of the layer.
 fn keep_mount_point(writable: &Path, root: &Path) {
-    let place = Path::new(DISK);
-    let kept = || -> io::Result<()> {
-        let parent = place.parent().unwrap_or(place);
-        fs::create_dir_all(parent)?;
-        fs::set_permissions(parent, fs::Permissions::from_mode(0o700))?;
-        fs::create_dir_all(place)?;
-        Ok(mount_move(writable, place)?)
+    let below = |path: &str| root.join(path.trim_start_matches('/'));
+    let keep = || -> io::Result<()> {
+        temporary::cover(&below("/run"), c"mode=0755")?;
+        let place = below(DISK);
+        fs::create_dir_all(&place)?;
+        fs::set_permissions(place.parent().unwrap_or(&place), fs::Permissions::from_mode(0o700))?;
+        Ok(mount_move(writable, &place)?)
     };
-    // `/dev` moves into the root later, if the root has such a directory.
-    if !root.join("dev").is_dir() {
-        console::note("the root has no /dev, so the upper disk cannot be made read-only at the end");
-    } else if let Err(error) = kept() {
-        console::note(&format!("no mount point for the upper disk: {error}"));
+    if let Err(error) = keep() {
+        console::note(&format!("no mount point for the upper disk, whose journal will not be clean: {error}"));
     }
 }
 

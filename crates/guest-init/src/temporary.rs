@@ -29,10 +29,19 @@ pub(crate) fn make_writable(path: &Path, data: &CStr) {
 }
 
 fn try_make_writable(path: &Path, data: &CStr) -> io::Result<()> {
+    let is_kept = || -> io::Result<bool> {
+        let read_only = statvfs(path)?.f_flag.contains(StatVfsMountFlags::RDONLY);
+        Ok(!read_only && fs::read_dir(path)?.next().is_some())
+    };
+    if path.is_dir() && is_kept()? { Ok(()) } else { cover(path, data) }
+}
+
+/// Mounts a tmpfs with the entries of a directory over it, unless another file system is mounted there. `data` are its mount
+/// options.
+pub(crate) fn cover(path: &Path, data: &CStr) -> io::Result<()> {
     let made = fs::symlink_metadata(path).is_err();
     mount_point::make_directory(path)?;
-    let read_only = statvfs(path)?.f_flag.contains(StatVfsMountFlags::RDONLY);
-    if mount_point::is_mount_point(path) || !read_only && fs::read_dir(path)?.next().is_some() {
+    if mount_point::is_mount_point(path) {
         return Ok(());
     }
     let covered = File::open(path)?;

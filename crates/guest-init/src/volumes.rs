@@ -1,5 +1,6 @@
 //! Volumes: further disks, which are mounted in the root.
 
+use std::ffi::CStr;
 use std::fs;
 use std::path::Path;
 
@@ -8,7 +9,11 @@ use rustix::mount::MountFlags;
 use vmroot_guest_config::StageVolume;
 
 use crate::initramfs::mount_at;
-use crate::{Error, Result, devices};
+use crate::{Error, Result, devices, temporary};
+
+/// Directories that the init covers with a tmpfs, which would hide a volume below them. They are covered before the volume
+/// is mounted.
+const IN_MEMORY: [(&str, &CStr); 2] = [("/run", c"mode=0755"), ("/tmp", c"mode=1777")];
 
 /// Mounts a disk, and makes its mount point if that is missing.
 ///
@@ -22,6 +27,12 @@ pub(crate) fn mount(volume: &StageVolume) -> Result<()> {
     }
     let device = Path::new(&volume.device);
     devices::wait(device, devices::DEVICE_TIMEOUT).map_err(|error| failed(error.to_string()))?;
+    for (place, data) in IN_MEMORY {
+        if path.starts_with(place) {
+            temporary::cover(Path::new(place), data)
+                .map_err(|error| failed(format!("no tmpfs at {place}: {error}")))?;
+        }
+    }
     // An existing directory may be on a read-only root.
     if !path.is_dir() {
         fs::create_dir_all(path).map_err(|error| failed(format!("no mount point: {error}")))?;

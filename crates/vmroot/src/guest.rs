@@ -105,7 +105,12 @@ mod tests {
             labels: [(text("env"), text("no list"))].into(),
             architecture: text("amd64"),
         };
-        let settings = GuestSettings { groups: Some(vec![44]), hostname: Some(text("demo")), tty: Some(false) };
+        let settings = GuestSettings {
+            groups: Some(vec![44]),
+            hostname: Some(text("demo")),
+            tty: Some(false),
+            ..GuestSettings::default()
+        };
         let json = Config { runtime, settings: settings.clone() }.to_json();
         assert_eq!(serde_json::from_str::<Process>(&json).unwrap(), process);
         assert_eq!(serde_json::from_str::<GuestSettings>(&json).unwrap(), settings);

@@ -145,12 +145,8 @@ const EXAMPLES: &[(&str, &str)] = &[
         "vmroot boot alpine:3.20 --kernel /boot/vmlinuz\n\
          # Another command, more memory, and a writable root\n\
          vmroot boot alpine:3.20 --kernel vmlinuz --via ext4 --memory 2G -- /bin/sh -c 'echo hello'\n\
-         # A guest that keeps its changes, with a volume and a network\n\
-         vmroot boot alpine:3.20 --kernel vmlinuz --upper web.ext4 --volume data.ext4:/data --net user -p 8080:80\n\
-         # An image with its own kernel and init\n\
-         vmroot boot example/os:1 --kernel image --init auto --overlay\n\
-         # A guest that is stopped after a minute\n\
-         vmroot boot alpine:3.20 --kernel vmlinuz --timeout 60\n\
+         # A guest that keeps its changes, with a network\n\
+         vmroot boot alpine:3.20 --kernel vmlinuz --upper web.ext4 --net user --publish 8080:80\n\
          # The files and the command line for another machine\n\
          vmroot boot alpine:3.20 --kernel vmlinuz --output guest",
     ),

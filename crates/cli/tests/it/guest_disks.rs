@@ -92,7 +92,7 @@ fn guests_keep_their_writes_and_reach_this_machine() {
         upper_option.clone(),
         option("upper-size", "64M".to_owned()),
         option("volume", format!("{}:/data", data.display())),
-        option("volume", format!("{}:/srv/fixed/:ro", fixed.display())),
+        option("volume", format!("{}:/run/fixed/:ro", fixed.display())),
         option("net", "user".to_owned()),
         option("ip", "192.168.7.9/24".to_owned()),
         option("hostname", "web-1".to_owned()),
@@ -101,7 +101,7 @@ fn guests_keep_their_writes_and_reach_this_machine() {
         "grep -o '^overlay / overlay rw' /proc/mounts; $b stat -c '%a %u %g %Y' /; hostname; cat /etc/hostname; \
          $b tail -n 1 /etc/hosts; cat /etc/resolv.conf; $b wget -q -O - http://192.168.7.2:{port}/; \
          echo kept > /etc/new; rm /home/demo/hello; echo vol > /data/file; \
-         (echo x > /srv/fixed/file) 2>/dev/null || echo read-only; mkdir /upper-dir; exit 7"
+         (echo x > /run/fixed/file) 2>/dev/null || echo read-only; mkdir /upper-dir; exit 7"
     );
     let answer = run(&test, &options, &script);
     let expected = "overlay / overlay rw\n755 0 0 0\nweb-1\nweb-1\n192.168.7.9\tweb-1\nnameserver 192.168.7.3\n\

@@ -38,10 +38,12 @@ pub(super) fn prepare(
     };
     check_mountpoint(directory)?;
     if let Some(upper) = &options.upper {
+        if options.work.is_none() {
+            check_disk(upper, options)?;
+        }
         check_overlay(directory).map_err(vmroot::Error::from)?;
-        match &options.work {
-            Some(work) => check_layers(upper, work)?,
-            None => check_disk(upper, options)?,
+        if let Some(work) = &options.work {
+            check_layers(upper, work)?;
         }
     }
     Ok(new)
