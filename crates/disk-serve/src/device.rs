@@ -13,7 +13,8 @@ use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{ErofsMeta, ErofsMetaOptions, erofs_devices, write_erofs_meta};
 use vmroot_model::Digest;
 
-use crate::{Error, Result};
+use crate::trace::Recorder;
+use crate::{Error, Result, Trace};
 use part::Part;
 
 /// The size of a block in bytes. The length of a disk is a multiple of it.
@@ -31,6 +32,7 @@ pub struct Device {
     parts: Vec<Part>,
     length: u64,
     identity: Digest,
+    recorder: Option<Recorder>,
 }
 
 /// Consecutive bytes of a disk that are alike.
@@ -65,7 +67,7 @@ impl Device {
             let (start, length) = (u64::from(device.mapped_block) * BLOCK, u64::from(device.blocks) * BLOCK);
             parts.push(Part::new(contents.file.try_clone()?, start, length));
         }
-        Ok(Self { parts, length: u64::from(meta.total_blocks) * BLOCK, identity: *root.chain_id() })
+        Ok(Self { parts, length: u64::from(meta.total_blocks) * BLOCK, identity: *root.chain_id(), recorder: None })
     }
 
     /// Returns the length in bytes, a multiple of [`BLOCK`].
@@ -78,11 +80,35 @@ impl Device {
         &self.identity
     }
 
+    /// Makes the device record the order in which its blocks are first read.
+    #[must_use]
+    pub fn recording(self) -> Self {
+        Self { recorder: Some(Recorder::new(self.length)), ..self }
+    }
+
+    /// Returns the trace so far, if the device is [recording](Self::recording).
+    pub fn trace(&self) -> Option<Trace> {
+        self.recorder.as_ref().map(|recorder| recorder.trace(self))
+    }
+
+    /// Reads the blocks of a trace into the page cache, in their order, until `is_cancelled` returns true.
+    ///
+    /// The reads are not waited for, but a disk with many waiting reads delays the next one.
+    pub fn prefetch(&self, trace: &Trace, is_cancelled: impl Fn() -> bool) {
+        for (offset, length) in trace.runs() {
+            if is_cancelled() {
+                return;
+            }
+            self.read_ahead(offset, length);
+        }
+    }
+
     /// Fills `buffer` with the bytes from `offset` on.
     ///
     /// # Errors
     /// `UnexpectedEof` if the disk, or a contents file, ends before; otherwise the error of pread(2).
     pub fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        self.record(offset, buffer.len() as u64);
         while !buffer.is_empty() {
             let (part, inside) = self.part_at(offset)?;
             let count = usize::try_from(part.length - inside).unwrap_or(usize::MAX).min(buffer.len());
@@ -98,6 +124,7 @@ impl Device {
     /// # Errors
     /// Those of [`Self::read_exact_at`].
     pub(crate) fn read_into(&self, slices: &[VolatileSlice<'_>], mut offset: u64) -> io::Result<()> {
+        self.record(offset, slices.iter().map(|slice| slice.len() as u64).sum());
         let mut cursor = volatile::Cursor::new(slices);
         while !cursor.is_done() {
             let (part, inside) = self.part_at(offset)?;
@@ -132,6 +159,15 @@ impl Device {
         let mut extent = part.extent_at(inside)?;
         extent.length = extent.length.min(end - offset);
         Ok(Some(extent))
+    }
+
+    /// Records a read, before it waits for a disk.
+    fn record(&self, offset: u64, length: u64) {
+        if let Some(recorder) = &self.recorder
+            && offset.checked_add(length).is_some_and(|end| end <= self.length)
+        {
+            recorder.record(offset, length);
+        }
     }
 
     /// Returns the part with the byte at `offset`, and the offset in it.

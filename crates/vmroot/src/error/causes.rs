@@ -75,6 +75,8 @@ fn of_this_crate(inner: &Inner) -> Option<Cause<'_>> {
         Inner::Fuse(error) => error,
         #[cfg(feature = "virtiofs")]
         Inner::VirtioFs(error) => error,
+        #[cfg(feature = "disk-serve")]
+        Inner::DiskServe(error) => error,
         #[cfg(feature = "boot")]
         Inner::Boot(error) => error,
         #[cfg(feature = "boot")]
@@ -124,6 +126,8 @@ fn shown(error: Cause<'_>) -> Option<Cause<'_>> {
     shown!(vmroot_ext4::Error::Io, vmroot_ext4::Error::Root);
     #[cfg(feature = "kernel-mount")]
     shown!(vmroot_kernel_mount::Error::Image);
+    #[cfg(feature = "disk-serve")]
+    shown!(vmroot_disk_serve::Error::Erofs, vmroot_disk_serve::Error::Socket, vmroot_disk_serve::Error::Mount,);
     #[cfg(feature = "boot")]
     shown!(
         vmroot_boot::Error::Io,
