@@ -20,6 +20,7 @@ mod machine;
 mod modules;
 mod run;
 mod script;
+mod served;
 mod shell;
 mod verity;
 mod via;

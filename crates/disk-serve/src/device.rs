@@ -12,6 +12,8 @@ use vm_memory::VolatileSlice;
 use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{ErofsMeta, ErofsMetaOptions, erofs_devices, write_erofs_meta};
 use vmroot_model::Digest;
+use vmroot_output::Hook;
+use vmroot_verity::{Data, Formatted, KeptLeaves, Options, Parameters, format};
 
 use crate::trace::Recorder;
 use crate::{Error, Result, Trace};
@@ -53,8 +55,7 @@ impl Device {
     /// - [`Error::Erofs`]: EROFS cannot hold the root.
     /// - [`Error::Device`]: there is no memory for the metadata, or there are too many open files.
     pub fn of_root(root: &ContainerFs) -> Result<Self> {
-        let head = memfd_create("vmroot-disk", MemfdFlags::CLOEXEC).map_err(|errno| Error::Device(errno.into()))?;
-        let head = File::from(head);
+        let head = new_memory_file()?;
         let meta = write_erofs_meta(root, &head, &ErofsMetaOptions::default())?;
         meta.report.omissions.lines(MAX_NAMED_OMISSIONS).iter().for_each(|line| tracing::warn!("{line}"));
         head.write_all_at(&meta.head[..], 0).map_err(Error::Device)?;
@@ -78,6 +79,31 @@ impl Device {
     /// Returns the chain id of the root, by which clients can recognise the disk.
     pub fn identity(&self) -> &Digest {
         &self.identity
+    }
+
+    /// Appends the hash tree of dm-verity, which is made in memory: 1 % of the disk. `root` is that of the disk. All of
+    /// the disk is read, but for files whose digests are in `leaves`.
+    ///
+    /// # Errors
+    /// - [`Error::Verity`]: the disk cannot be read, or the hook cancelled the work.
+    /// - [`Error::Device`]: there is no memory for the tree.
+    pub fn with_verity(
+        mut self,
+        root: &ContainerFs,
+        leaves: Option<&KeptLeaves>,
+        hook: Option<Hook<'_>>,
+    ) -> Result<(Self, Formatted)> {
+        let tree = new_memory_file()?;
+        let paths = [None].into_iter().chain(erofs_devices(root).map(|contents| Some(&contents.path)));
+        let data = Data::new(self.parts.iter().zip(paths).map(|(part, path)| {
+            let leaves = leaves.zip(path).and_then(|(leaves, path)| leaves.of(path));
+            vmroot_verity::Part { file: &part.file, offset: 0, length: part.length, leaves }
+        }));
+        let options = Options { hook, ..Options::default() };
+        let built = format(&data, &tree, 0, &Parameters::default(), None, &options)?;
+        self.parts.push(Part::new(tree, self.length, built.end));
+        self.length += built.end;
+        Ok((self, built))
     }
 
     /// Makes the device record the order in which its blocks are first read.
@@ -177,4 +203,10 @@ impl Device {
         let part = part.filter(|part| offset - part.start < part.length).ok_or(io::ErrorKind::UnexpectedEof)?;
         Ok((part, offset - part.start))
     }
+}
+
+/// Creates a file that exists only in memory.
+fn new_memory_file() -> Result<File> {
+    let file = memfd_create("vmroot-disk", MemfdFlags::CLOEXEC).map_err(|errno| Error::Device(errno.into()))?;
+    Ok(file.into())
 }

@@ -20,6 +20,9 @@ pub enum Error {
     /// The metadata cannot be made in memory, or a contents file cannot be opened again.
     #[error("cannot make the disk")]
     Device(#[source] io::Error),
+    /// The hash tree cannot be made.
+    #[error("cannot make the hash tree of the disk")]
+    Verity(#[from] vmroot_verity::Error),
     /// The socket cannot be created.
     #[error(transparent)]
     Socket(#[from] vmroot_virtiofs::Error),
@@ -61,6 +64,7 @@ impl Error {
         match self {
             Self::Erofs(error) => error.kind(),
             Self::Socket(error) => error.kind(),
+            Self::Verity(error) => error.kind(),
             Self::Mount(error) => error.kind(),
             Self::Queues(_) => ErrorKind::Usage,
             Self::Trace { .. } => ErrorKind::Other,

@@ -36,7 +36,7 @@
 //! | `erofs` | [`erofs`] |
 //! | `ext4` | [`ext4`] |
 //! | `disk-serve` | [`disk_serve`]; turns on `erofs`, `fuse` and `virtiofs` |
-//! | `boot` | [`boot`] and [`guest`]; turns on `erofs`, `ext4` and `virtiofs` |
+//! | `boot` | [`boot`] and [`guest`]; turns on `disk-serve` and `ext4` |
 //!
 // The links above lead to modules, or to this table if a feature is off.
 #![cfg_attr(not(feature = "fuse"), doc = "[`fuse`]: #features")]

@@ -26,9 +26,10 @@ const IMAGES: [&str; 6] =
     ["library/alpine:3.20", "library/debian:12", "library/app:1", "library/app:2", "app:1", "podman/stable:v5"];
 
 /// Commands that do not run, by their beginnings, and why.
-const NOT_RUN: [(&str, &str); 8] = [
+const NOT_RUN: [(&str, &str); 9] = [
     ("vmroot boot", "needs a kernel; the tests of booting have one"),
     ("vmroot virtiofs", "waits for a VMM; the tests of serving have one"),
+    ("vmroot disk serve", "serves until a signal; the tests of serving disks send one"),
     ("vmroot login registry.example", "asks at a terminal; the tests of cancelling have one"),
     ("vmroot generate-sigstore-key", "asks at a terminal; the tests of signing have a file"),
     ("vmroot standalone-sign", "needs a key of GnuPG; the tests of signing have one"),

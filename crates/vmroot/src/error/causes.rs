@@ -135,6 +135,7 @@ fn shown(error: Cause<'_>) -> Option<Cause<'_>> {
         vmroot_boot::Error::Erofs,
         vmroot_boot::Error::Ext4,
         vmroot_boot::Error::Share,
+        vmroot_boot::Error::DiskServe,
     );
     if let Some(transport) = error.downcast_ref::<vmroot_transport::Error>()
         && let vmroot_transport::Error::Other { source, .. } = transport

@@ -117,6 +117,7 @@ pub(super) fn build(
 /// Fails for forms whose files do not outlive this process, or that cannot start on another machine.
 fn check(options: &BootArguments) -> anyhow::Result<()> {
     let text = match options.via {
+        Some(Form::Disk) => "--via disk is served by this process",
         Some(Form::ErofsMeta) => "--via erofs-meta refers to files of the cache, some of which are temporary",
         Some(Form::Virtiofs) if options.output.is_some() => {
             "--via virtiofs needs vmroot and the cache on the other machine"

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use vmroot::MountOptions;
 use vmroot::disk_serve::{Device, NbdServer, Stopper, Trace, VhostUserOptions, VhostUserServer, mount_file};
 use vmroot::fuse::Unmounted;
@@ -12,7 +13,7 @@ use vmroot::virtiofs::{LockWait, check_socket};
 
 use crate::args::DiskServeArguments;
 use crate::commands::mount::place;
-use crate::context::Context;
+use crate::context::{Context, OpenedRoot};
 use crate::{output, signals};
 
 /// Serves the disk until a signal, without output. It is ready as soon as its socket, or its file, exists.
@@ -26,10 +27,14 @@ pub(crate) fn serve(context: &Context, image: &str, options: &DiskServeArguments
     }
     options.top.check()?;
     options.init.check()?;
-    let opened = context.for_guest().root_with(image, |config| options.init.add_to(options.top.top(), config))?;
+    raise_file_limit();
+    let OpenedRoot { root, _files, image: _used, .. } =
+        context.for_guest().root_with(image, |config| options.init.add_to(options.top.top(), config))?;
     let create = |path| OutputFile::create(path).map(|file| (path, file));
     let record = options.record.as_deref().map(create).transpose().map_err(vmroot::Error::from)?;
-    let mut device = Device::of_root(&opened.root).map_err(vmroot::Error::from)?;
+    let mut device = Device::of_root(&root).map_err(vmroot::Error::from)?;
+    // The device has its own descriptors of the files.
+    drop(root);
     if record.is_some() {
         device = device.recording();
     }
@@ -61,6 +66,14 @@ pub(crate) fn serve(context: &Context, image: &str, options: &DiskServeArguments
         written.map_err(vmroot::Error::from)?;
     }
     signals::check_time()
+}
+
+/// Raises the limit of open files to the largest that this process may set. A disk has files for each layer, and for each
+/// VMM.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // An error only means that fewer clients are served at once.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Starts to read the blocks of a trace.
