@@ -72,6 +72,7 @@ static PACKAGES: &[Package] = &[
     package("groff-base", "groff", &[Test], "the reader of man pages"),
     package("libarchive-tools", "bsdtar", &[Test], "an independent reader of tars"),
     package("libcap-ng-dev", "/usr/include/cap-ng.h", &[Bench], "building virtiofsd, a rival"),
+    package("libnbd-bin", "nbdinfo", &[Test], "an independent client of NBD"),
     package("libseccomp-dev", "/usr/include/seccomp.h", &[Bench], "building virtiofsd, a rival"),
     package("man-db", "man", &[Test], "the reader of man pages as a user starts it"),
     package(

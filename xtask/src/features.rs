@@ -16,7 +16,7 @@ use vmroot_testkit::registry::Registry;
 use crate::{process, testdata, workspace};
 
 /// The features, and the examples that use them. The empty one stands for no feature.
-const FEATURES: [(&str, &str); 10] = [
+const FEATURES: [(&str, &str); 11] = [
     ("", "export"),
     ("registry", "pull"),
     ("trust", "trust"),
@@ -26,6 +26,7 @@ const FEATURES: [(&str, &str); 10] = [
     ("kernel-mount", "kernel_mount"),
     ("erofs", "erofs"),
     ("ext4", "ext4"),
+    ("disk-serve", "disk_serve"),
     ("boot", "boot"),
 ];
 

@@ -41,7 +41,7 @@ pub const GRAPH: &[(&str, &[&str])] = &[
     ("mount", &["container-fs"]),
     ("fuse-mount", &["errors", "container-fs", "mount"]),
     ("virtiofs", &["errors", "container-fs", "mount"]),
-    ("disk-serve", &["errors", "model", "container-fs", "erofs", "fuse-mount", "virtiofs"]),
+    ("disk-serve", &["errors", "model", "output", "container-fs", "verity", "erofs", "fuse-mount", "virtiofs"]),
     ("kernel-mount", &["errors", "sys", "output", "container-fs", "erofs", "mount"]),
     ("guest-config", &[]),
     (
@@ -56,7 +56,9 @@ pub const GRAPH: &[(&str, &[&str])] = &[
             "export",
             "erofs",
             "ext4",
+            "fuse-mount",
             "virtiofs",
+            "disk-serve",
             "guest-config",
         ],
     ),

@@ -117,6 +117,9 @@ pub enum Error {
     /// The root cannot be served.
     #[error(transparent)]
     Share(#[from] vmroot_virtiofs::Error),
+    /// The root cannot be served as a disk.
+    #[error(transparent)]
+    DiskServe(#[from] vmroot_disk_serve::Error),
     /// The hash tree of the root cannot be written.
     #[error("{}", path.display())]
     Verity {
@@ -281,6 +284,7 @@ impl Error {
             Self::Erofs(error) => error.kind(),
             Self::Ext4(error) => error.kind(),
             Self::Share(error) => error.kind(),
+            Self::DiskServe(error) => error.kind(),
             Self::Verity { source, .. } => source.kind(),
             Self::Compressed { source, .. } if source.kind() == ErrorKind::Limit => ErrorKind::Limit,
             Self::Io(error) => ErrorKind::of_named_file(&error.source),

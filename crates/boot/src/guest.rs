@@ -4,21 +4,19 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use vmroot_container_fs::ContainerFs;
-use vmroot_errors::with_causes;
 use vmroot_guest_config::{Stage, StageRoot};
 use vmroot_output::Hook;
 use vmroot_verity::KeptLeaves;
-use vmroot_virtiofs::VirtioFs;
 
 use crate::accelerator::KvmTrial;
 use crate::disks::UPPER_FSTYPE;
 use crate::initramfs::{self, place_of};
 use crate::machine::disk_name;
 use crate::run::Run;
+use crate::served::Served;
 use crate::verity::{self, BuiltTree};
 use crate::via::{self, BuiltMedium, Destination, Medium, MediumBuilder};
 use crate::vmm::Bus;
@@ -127,7 +125,7 @@ impl InitMessages {
 pub struct Guest {
     command: VmmCommand,
     vmm_config: PathBuf,
-    device: Option<VirtioFs>,
+    served: Option<Served>,
     init_messages: InitMessages,
     timeout: Option<Duration>,
     note: Option<String>,
@@ -149,13 +147,13 @@ impl Guest {
         let plan = options.plan(&destination, &via::contents(root)?)?;
         let (accelerator, note) = options.choose_accelerator()?;
         let vmm_config = plan.vmm_config.clone();
-        let (mut machine, device) = options.build(root, &destination, plan)?;
+        let (mut machine, served) = options.build(root, &destination, plan)?;
         machine.accelerator = accelerator;
         check_host_memory(machine.memory)?;
         let command = options.vmm.command(&machine, &vmm_config)?;
         tracing::debug!("{} {:?}", command.program, command.arguments);
         let GuestOptions { init_messages, timeout, .. } = *options;
-        Ok(Self { command, vmm_config, device, init_messages, timeout, note, stopper: Stopper::new()? })
+        Ok(Self { command, vmm_config, served, init_messages, timeout, note, stopper: Stopper::new()? })
     }
 
     /// Returns the reason why KVM is not used, if [`Acceleration::Auto`] fell back to TCG.
@@ -177,7 +175,7 @@ impl Guest {
     /// - [`Error::Timeout`] if the time limit has passed.
     /// - [`Error::Cancelled`] if a [`Stopper`] or the user at the terminal ended the guest.
     pub fn run(self, console: Console<'_>) -> Result<GuestExit> {
-        let Self { command, vmm_config, device, init_messages, timeout, note: _, stopper } = self;
+        let Self { command, vmm_config, served, init_messages, timeout, note: _, stopper } = self;
         let run = Run {
             command: &command,
             vmm_config: &vmm_config,
@@ -186,20 +184,10 @@ impl Guest {
             stopper: &stopper,
             init_messages,
         };
-        let Some(device) = device else { return run.run(console) };
-        let end = device.stopper();
-        thread::scope(|scope| {
-            let server = scope.spawn(|| device.serve());
-            let ended = run.run(console);
-            // A VMM that never connected causes no disconnect that would end the server.
-            end.stop();
-            match server.join() {
-                Ok(Err(error)) if ended.is_err() => tracing::warn!("{}", with_causes(&error)),
-                Ok(_) => {}
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-            ended
-        })
+        match served {
+            Some(served) => served.during(|| run.run(console)),
+            None => run.run(console),
+        }
     }
 }
 
@@ -299,10 +287,10 @@ impl<'a> GuestOptions<'a> {
         root: &Arc<ContainerFs>,
         destination: &Destination<'_>,
         plan: Plan<'_>,
-    ) -> Result<(Machine, Option<VirtioFs>)> {
+    ) -> Result<(Machine, Option<Served>)> {
         let builder = MediumBuilder { root, destination, free: self.free, leaves: self.leaves, hook: self.hook };
-        // Elsewhere, another process serves a share.
-        let built = match self.via == Via::Virtiofs && !self.starts_here {
+        // Elsewhere, another process serves the root.
+        let built = match self.via.is_served() && !self.starts_here {
             true => BuiltMedium::default(),
             false => self.via.build(&builder)?,
         };
@@ -314,11 +302,12 @@ impl<'a> GuestOptions<'a> {
         }
         stage.make(&plan.modules)?;
         machine.memory = self.memory(&plan.medium)?;
-        Ok((machine, built.device))
+        Ok((machine, built.served))
     }
 
     pub(crate) fn destination<'p>(&self, directory: &'p Path) -> Destination<'p> {
-        Destination { directory, takes_vmdk: self.vmm == Vmm::Qemu, verity: self.verity }
+        let is_qemu = self.vmm == Vmm::Qemu;
+        Destination { directory, takes_vmdk: is_qemu, takes_vhost_user: is_qemu, verity: self.verity }
     }
 
     /// Decides on all parts and checks that the VMM can run the machine. Writes no files.

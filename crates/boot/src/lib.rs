@@ -23,6 +23,7 @@ mod modules;
 mod network;
 mod run;
 mod script;
+mod served;
 mod shell;
 mod verity;
 mod via;

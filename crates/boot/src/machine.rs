@@ -64,6 +64,8 @@ pub enum DiskFormat {
     Raw,
     /// A VMDK descriptor, which refers to other files.
     Vmdk,
+    /// The socket of a vhost-user daemon, which serves the disk.
+    VhostUser,
 }
 
 /// A directory that a vhost-user daemon serves by virtio-fs.
@@ -78,6 +80,11 @@ pub struct Share {
 }
 
 impl Machine {
+    /// Returns whether a vhost-user daemon reads and writes the guest's memory, which must therefore be shared.
+    pub(crate) fn shares_memory(&self) -> bool {
+        self.share.is_some() || self.disks.iter().any(|disk| disk.format == DiskFormat::VhostUser)
+    }
+
     /// Returns the memory in mebibytes, rounded up.
     pub(crate) fn mebibytes(&self) -> u64 {
         self.memory.div_ceil(1 << 20)

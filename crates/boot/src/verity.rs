@@ -105,6 +105,15 @@ pub(crate) fn over_devices(
     Ok((BuiltTree { root_hash: built.root_hash, table }, length))
 }
 
+/// Returns the tree of a served disk, which follows the image on it.
+pub(crate) fn on_disk(built: &Formatted) -> Result<BuiltTree> {
+    let failed = |error| Error::Verity { path: disk_name(0).into(), source: error };
+    let first = built.superblock.hash_start(0).map_err(failed)?;
+    let (disk, data_blocks) = (disk_name(0), built.superblock.data_blocks);
+    let data = vec![StagePart { device: disk.clone(), blocks: data_blocks }];
+    Ok(BuiltTree { root_hash: built.root_hash.clone(), table: table(built, data, disk, data_blocks + first) })
+}
+
 fn table(built: &Formatted, data: Vec<StagePart>, tree: String, hash_start: u64) -> StageVerity {
     let Parameters { algorithm, hash_type, data_block, hash_block, .. } = built.superblock.parameters;
     StageVerity {

@@ -1,21 +1,24 @@
 //! The forms in which a guest gets its root.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{self, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use vmroot_container_fs::ContainerFs;
+use vmroot_disk_serve::{Device, FILE_NAME, VhostUserOptions, VhostUserServer, mount_file};
 use vmroot_erofs::{
     ErofsMetaOptions, ErofsOptions, VmdkAccess, VmdkTail, check_vmdk_path, erofs_devices, write_erofs, write_erofs_meta,
 };
 use vmroot_export::{CpioOptions, SquashfsCompression, SquashfsOptions, write_cpio, write_squashfs};
 use vmroot_ext4::{Ext4Options, write_ext4};
+use vmroot_fuse_mount::MountOptions;
 use vmroot_output::{Hook, Omissions, Run, RunsHook};
 use vmroot_verity::{DEFAULT_BLOCK, KeptLeaves, KnownRange};
-use vmroot_virtiofs::{VirtioFs, VirtioFsOptions, check_socket_path};
+use vmroot_virtiofs::{LockWait, VirtioFs, VirtioFsOptions, check_socket_path};
 
+use crate::served::Served;
 use crate::verity::{self, BuiltTree, Devices};
 use crate::{Disk, DiskFormat, Error, Result, Share};
 
@@ -27,6 +30,9 @@ pub enum Via {
     Erofs,
     /// EROFS metadata that refers to the cached contents of the layers, read-only. The contents are not copied.
     ErofsMeta,
+    /// One disk of EROFS metadata and the cached contents of the layers, which this process serves, read-only. Nothing is
+    /// written. QEMU gets it over vhost-user, and other VMMs as a file in a FUSE mount.
+    Disk,
     /// An ext4 image, writable.
     Ext4,
     /// A squashfs image made by `sqfstar` of squashfs-tools, read-only.
@@ -43,6 +49,8 @@ const MAX_NAMED_OMISSIONS: usize = 20;
 const TAG: &str = "root";
 /// The number of the share's queues. One is enough for one guest.
 const QUEUES: usize = 1;
+/// The most queues of a served disk.
+pub(crate) const DISK_QUEUES: u32 = 4;
 
 /// File names in the directory of a guest.
 const IMAGE: &str = "root.img";
@@ -51,6 +59,7 @@ const VMDK: &str = "root.vmdk";
 const TREE: &str = "root.verity";
 const ARCHIVE: &str = "root.cpio";
 const SOCKET: &str = "root.socket";
+const MOUNTPOINT: &str = "disk";
 
 /// A root in the form that a machine takes. Planning one writes no files, so that an impossible machine is rejected
 /// first.
@@ -70,6 +79,8 @@ pub(crate) struct Destination<'a> {
     pub(crate) directory: &'a Path,
     /// Whether the machine takes VMDK disks.
     pub(crate) takes_vmdk: bool,
+    /// Whether the machine takes disks of vhost-user daemons.
+    pub(crate) takes_vhost_user: bool,
     /// Whether dm-verity verifies the root.
     pub(crate) verity: bool,
 }
@@ -77,8 +88,8 @@ pub(crate) struct Destination<'a> {
 /// A root in its form.
 #[derive(Default)]
 pub(crate) struct BuiltMedium {
-    /// The device that serves a share.
-    pub(crate) device: Option<VirtioFs>,
+    /// The server of a share or a disk.
+    pub(crate) served: Option<Served>,
     /// The hash tree, if [`Destination::verity`] is set.
     pub(crate) tree: Option<BuiltTree>,
 }
@@ -98,7 +109,7 @@ impl Via {
     /// Returns the file system type, as for mount(2); `None` for an archive.
     pub(crate) fn fstype(self) -> Option<&'static str> {
         match self {
-            Self::Erofs | Self::ErofsMeta => Some("erofs"),
+            Self::Erofs | Self::ErofsMeta | Self::Disk => Some("erofs"),
             Self::Ext4 => Some("ext4"),
             Self::Squashfs => Some("squashfs"),
             Self::Cpio => None,
@@ -110,8 +121,13 @@ impl Via {
     pub(crate) fn is_writable(self) -> bool {
         match self {
             Self::Ext4 | Self::Cpio => true,
-            Self::Erofs | Self::ErofsMeta | Self::Squashfs | Self::Virtiofs => false,
+            Self::Erofs | Self::ErofsMeta | Self::Disk | Self::Squashfs | Self::Virtiofs => false,
         }
+    }
+
+    /// Returns whether a process serves the root as long as the guest runs.
+    pub(crate) fn is_served(self) -> bool {
+        matches!(self, Self::Disk | Self::Virtiofs)
     }
 
     /// Returns the medium for a root whose contents are in these files.
@@ -142,6 +158,16 @@ impl Via {
                 let writable = !destination.verity;
                 Medium::Disks(vec![disk(destination.directory.join(IMAGE), DiskFormat::Raw, writable)])
             }
+            Self::Disk if destination.takes_vhost_user => {
+                let socket = destination.directory.join(SOCKET);
+                check_socket_path(&socket)?;
+                Medium::Disks(vec![disk(socket, DiskFormat::VhostUser, false)])
+            }
+            Self::Disk => Medium::Disks(vec![disk(
+                destination.directory.join(MOUNTPOINT).join(FILE_NAME),
+                DiskFormat::Raw,
+                false,
+            )]),
             Self::Squashfs => Medium::Disks(vec![raw(IMAGE)]),
             Self::Cpio => Medium::Archive(destination.directory.join(ARCHIVE)),
             Self::Virtiofs => {
@@ -159,17 +185,18 @@ impl Via {
         let hook = builder.destination.verity.then(|| RunsHook::new(&keep_runs));
         match self {
             Self::Erofs => builder.erofs(hook)?,
-            Self::ErofsMeta => return Ok(BuiltMedium { tree: builder.erofs_meta()?, device: None }),
+            Self::ErofsMeta => return Ok(BuiltMedium { tree: builder.erofs_meta()?, served: None }),
+            Self::Disk => return builder.disk(),
             Self::Ext4 => builder.ext4(hook)?,
             Self::Squashfs => builder.squashfs()?,
             Self::Cpio => builder.archive()?,
-            Self::Virtiofs => return Ok(BuiltMedium { device: Some(builder.share()?), tree: None }),
+            Self::Virtiofs => return Ok(BuiltMedium { served: Some(builder.share()?), tree: None }),
         }
         let image = builder.destination.directory.join(IMAGE);
         let runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
         let append = || verity::append(&image, builder.known(&runs), builder.hook);
         let tree = builder.destination.verity.then(append).transpose()?;
-        Ok(BuiltMedium { tree, device: None })
+        Ok(BuiltMedium { tree, served: None })
     }
 }
 
@@ -263,9 +290,31 @@ impl MediumBuilder<'_> {
         Ok(())
     }
 
-    fn share(&self) -> Result<VirtioFs> {
+    fn share(&self) -> Result<Served> {
         let options = VirtioFsOptions { queues: QUEUES, ..VirtioFsOptions::default() };
-        Ok(VirtioFs::bind(Arc::clone(self.root), &self.destination.directory.join(SOCKET), &options)?)
+        let share = VirtioFs::bind(Arc::clone(self.root), &self.destination.directory.join(SOCKET), &options)?;
+        Ok(Served::Share(share))
+    }
+
+    fn disk(&self) -> Result<BuiltMedium> {
+        let (mut device, mut tree) = (Device::of_root(self.root)?, None);
+        if self.destination.verity {
+            let (verified, built) = device.with_verity(self.root, self.leaves, self.hook)?;
+            (device, tree) = (verified, Some(verity::on_disk(&built)?));
+        }
+        let served = self.serve_disk(Arc::new(device))?;
+        Ok(BuiltMedium { served: Some(served), tree })
+    }
+
+    fn serve_disk(&self, device: Arc<Device>) -> Result<Served> {
+        if self.destination.takes_vhost_user {
+            let socket = self.destination.directory.join(SOCKET);
+            let options = VhostUserOptions { queues: DISK_QUEUES as usize };
+            return Ok(Served::Disk(VhostUserServer::bind(device, &socket, &options, &LockWait::default())?));
+        }
+        let mountpoint = self.destination.directory.join(MOUNTPOINT);
+        fs::create_dir(&mountpoint).map_err(Error::io("create", &mountpoint))?;
+        Ok(Served::File(mount_file(device, &mountpoint, &MountOptions::default())?))
     }
 
     fn file(&self, name: &str) -> Result<File> {
@@ -284,6 +333,7 @@ impl fmt::Display for Via {
         f.write_str(match self {
             Self::Erofs => "erofs",
             Self::ErofsMeta => "erofs-meta",
+            Self::Disk => "disk",
             Self::Ext4 => "ext4",
             Self::Squashfs => "squashfs",
             Self::Cpio => "cpio",

@@ -7,6 +7,7 @@ mod copy;
 mod cp;
 mod df;
 mod diff;
+mod disk;
 mod export;
 mod files;
 mod gc;
@@ -37,7 +38,7 @@ mod why;
 
 use vmroot::ImageName;
 
-use crate::args::{Command, Format, LeaseCommand};
+use crate::args::{Command, DiskCommand, Format, LeaseCommand};
 use crate::context::Context;
 use crate::exit::UsageError;
 use crate::signals;
@@ -109,6 +110,7 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         Command::Virtiofs { image, options } => virtiofs::serve(context, &image, &options),
         Command::Boot { image, options } => boot::boot(context, &image, &options),
         Command::Export { image, out, options } => export::export(context, &image, out.as_deref(), &options),
+        Command::Disk(command) => disk::disk(context, command),
         Command::Layer(command) => layer::layer(context, command),
         Command::Verity(command) => verity::verity(context, command),
         Command::Login { options } => login::login(context, &options),
@@ -182,6 +184,7 @@ pub(crate) fn image_names(command: &Command) -> Vec<String> {
         | Command::Mount { image, .. }
         | Command::Virtiofs { image, .. }
         | Command::Provenance { image, .. }
+        | Command::Disk(DiskCommand::Serve { image, .. })
         | Command::Boot { image, .. } => vec![image.clone()],
         Command::Ls(arguments) => vec![arguments.image.clone()],
         Command::Cp(arguments) => cp::image_name(arguments).into_iter().collect(),
@@ -208,7 +211,7 @@ fn refuse_prebaked(verb: &str, command: &Command) -> anyhow::Result<()> {
     let Some(name) = images.iter().find(|name| name.starts_with("prebaked:")) else { return Ok(()) };
     let text = format!(
         "{name}: {verb} needs an image; a prebaked directory has a root and its config, which ls, cat, cp, stat, config, \
-         export, mount, virtiofs and boot read"
+         export, mount, virtiofs, disk serve and boot read"
     );
     Err(UsageError(text).into())
 }
@@ -218,6 +221,7 @@ fn purpose(name: &str, command: &Command) -> String {
     match command {
         Command::Mount { directory, .. } => format!("vmroot mount {}", directory.display()),
         Command::Virtiofs { options, .. } => format!("vmroot virtiofs {}", options.socket.display()),
+        Command::Disk(DiskCommand::Serve { options, .. }) => format!("vmroot disk serve {}", options.place().display()),
         _ => format!("vmroot {name}"),
     }
 }

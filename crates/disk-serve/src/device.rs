@@ -12,8 +12,11 @@ use vm_memory::VolatileSlice;
 use vmroot_container_fs::ContainerFs;
 use vmroot_erofs::{ErofsMeta, ErofsMetaOptions, erofs_devices, write_erofs_meta};
 use vmroot_model::Digest;
+use vmroot_output::Hook;
+use vmroot_verity::{Data, Formatted, KeptLeaves, Options, Parameters, format};
 
-use crate::{Error, Result};
+use crate::trace::Recorder;
+use crate::{Error, Result, Trace};
 use part::Part;
 
 /// The size of a block in bytes. The length of a disk is a multiple of it.
@@ -31,6 +34,7 @@ pub struct Device {
     parts: Vec<Part>,
     length: u64,
     identity: Digest,
+    recorder: Option<Recorder>,
 }
 
 /// Consecutive bytes of a disk that are alike.
@@ -51,8 +55,7 @@ impl Device {
     /// - [`Error::Erofs`]: EROFS cannot hold the root.
     /// - [`Error::Device`]: there is no memory for the metadata, or there are too many open files.
     pub fn of_root(root: &ContainerFs) -> Result<Self> {
-        let head = memfd_create("vmroot-disk", MemfdFlags::CLOEXEC).map_err(|errno| Error::Device(errno.into()))?;
-        let head = File::from(head);
+        let head = new_memory_file()?;
         let meta = write_erofs_meta(root, &head, &ErofsMetaOptions::default())?;
         meta.report.omissions.lines(MAX_NAMED_OMISSIONS).iter().for_each(|line| tracing::warn!("{line}"));
         head.write_all_at(&meta.head[..], 0).map_err(Error::Device)?;
@@ -65,7 +68,7 @@ impl Device {
             let (start, length) = (u64::from(device.mapped_block) * BLOCK, u64::from(device.blocks) * BLOCK);
             parts.push(Part::new(contents.file.try_clone()?, start, length));
         }
-        Ok(Self { parts, length: u64::from(meta.total_blocks) * BLOCK, identity: *root.chain_id() })
+        Ok(Self { parts, length: u64::from(meta.total_blocks) * BLOCK, identity: *root.chain_id(), recorder: None })
     }
 
     /// Returns the length in bytes, a multiple of [`BLOCK`].
@@ -78,11 +81,60 @@ impl Device {
         &self.identity
     }
 
+    /// Appends the hash tree of dm-verity, which is made in memory: 1 % of the disk. `root` is that of the disk. All of
+    /// the disk is read, but for files whose digests are in `leaves`.
+    ///
+    /// # Errors
+    /// - [`Error::Verity`]: the disk cannot be read, or the hook cancelled the work.
+    /// - [`Error::Device`]: there is no memory for the tree.
+    pub fn with_verity(
+        mut self,
+        root: &ContainerFs,
+        leaves: Option<&KeptLeaves>,
+        hook: Option<Hook<'_>>,
+    ) -> Result<(Self, Formatted)> {
+        let tree = new_memory_file()?;
+        let paths = [None].into_iter().chain(erofs_devices(root).map(|contents| Some(&contents.path)));
+        let data = Data::new(self.parts.iter().zip(paths).map(|(part, path)| {
+            let leaves = leaves.zip(path).and_then(|(leaves, path)| leaves.of(path));
+            vmroot_verity::Part { file: &part.file, offset: 0, length: part.length, leaves }
+        }));
+        let options = Options { hook, ..Options::default() };
+        let built = format(&data, &tree, 0, &Parameters::default(), None, &options)?;
+        self.parts.push(Part::new(tree, self.length, built.end));
+        self.length += built.end;
+        Ok((self, built))
+    }
+
+    /// Makes the device record the order in which its blocks are first read.
+    #[must_use]
+    pub fn recording(self) -> Self {
+        Self { recorder: Some(Recorder::new(self.length)), ..self }
+    }
+
+    /// Returns the trace so far, if the device is [recording](Self::recording).
+    pub fn trace(&self) -> Option<Trace> {
+        self.recorder.as_ref().map(|recorder| recorder.trace(self))
+    }
+
+    /// Reads the blocks of a trace into the page cache, in their order, until `is_cancelled` returns true.
+    ///
+    /// The reads are not waited for, but a disk with many waiting reads delays the next one.
+    pub fn prefetch(&self, trace: &Trace, is_cancelled: impl Fn() -> bool) {
+        for (offset, length) in trace.runs() {
+            if is_cancelled() {
+                return;
+            }
+            self.read_ahead(offset, length);
+        }
+    }
+
     /// Fills `buffer` with the bytes from `offset` on.
     ///
     /// # Errors
     /// `UnexpectedEof` if the disk, or a contents file, ends before; otherwise the error of pread(2).
     pub fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        self.record(offset, buffer.len() as u64);
         while !buffer.is_empty() {
             let (part, inside) = self.part_at(offset)?;
             let count = usize::try_from(part.length - inside).unwrap_or(usize::MAX).min(buffer.len());
@@ -98,6 +150,7 @@ impl Device {
     /// # Errors
     /// Those of [`Self::read_exact_at`].
     pub(crate) fn read_into(&self, slices: &[VolatileSlice<'_>], mut offset: u64) -> io::Result<()> {
+        self.record(offset, slices.iter().map(|slice| slice.len() as u64).sum());
         let mut cursor = volatile::Cursor::new(slices);
         while !cursor.is_done() {
             let (part, inside) = self.part_at(offset)?;
@@ -134,6 +187,15 @@ impl Device {
         Ok(Some(extent))
     }
 
+    /// Records a read, before it waits for a disk.
+    fn record(&self, offset: u64, length: u64) {
+        if let Some(recorder) = &self.recorder
+            && offset.checked_add(length).is_some_and(|end| end <= self.length)
+        {
+            recorder.record(offset, length);
+        }
+    }
+
     /// Returns the part with the byte at `offset`, and the offset in it.
     fn part_at(&self, offset: u64) -> io::Result<(&Part, u64)> {
         let next = self.parts.partition_point(|part| part.start <= offset);
@@ -141,4 +203,10 @@ impl Device {
         let part = part.filter(|part| offset - part.start < part.length).ok_or(io::ErrorKind::UnexpectedEof)?;
         Ok((part, offset - part.start))
     }
+}
+
+/// Creates a file that exists only in memory.
+fn new_memory_file() -> Result<File> {
+    let file = memfd_create("vmroot-disk", MemfdFlags::CLOEXEC).map_err(|errno| Error::Device(errno.into()))?;
+    Ok(file.into())
 }

@@ -20,6 +20,9 @@ pub enum Error {
     /// The metadata cannot be made in memory, or a contents file cannot be opened again.
     #[error("cannot make the disk")]
     Device(#[source] io::Error),
+    /// The hash tree cannot be made.
+    #[error("cannot make the hash tree of the disk")]
+    Verity(#[from] vmroot_verity::Error),
     /// The socket cannot be created.
     #[error(transparent)]
     Socket(#[from] vmroot_virtiofs::Error),
@@ -29,6 +32,22 @@ pub enum Error {
     /// A device cannot have this number of queues.
     #[error("a disk has 1 to {MAX_QUEUES} queues, not {0}")]
     Queues(usize),
+    /// A file is not a boot trace of the disk.
+    #[error("{path}: {reason}", path = path.display())]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: &'static str,
+    },
+    /// A boot trace cannot be read.
+    #[error("{path}", path = path.display())]
+    TraceFile {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// Waiting for clients has failed.
     #[error("cannot serve the disk at {path}", path = path.display())]
     Serve {
@@ -45,8 +64,11 @@ impl Error {
         match self {
             Self::Erofs(error) => error.kind(),
             Self::Socket(error) => error.kind(),
+            Self::Verity(error) => error.kind(),
             Self::Mount(error) => error.kind(),
             Self::Queues(_) => ErrorKind::Usage,
+            Self::Trace { .. } => ErrorKind::Other,
+            Self::TraceFile { source, .. } => ErrorKind::of_named_file(source),
             Self::Device(source) | Self::Serve { source, .. } => ErrorKind::of_io(source),
         }
     }

@@ -10,6 +10,9 @@
 //! - [`VhostUserServer`], to VMMs, as a virtio block device over vhost-user. Contents are read directly into guest memory.
 //! - [`mount_file`], as a file in a FUSE mount, for programs that take a file.
 //!
+//! A device can record a [`Trace`]: the blocks in the order in which they were first read. [`Device::prefetch`] reads them
+//! ahead in this order, for the next boot.
+//!
 //! Clients and guests are not trusted: each invalid request gets an error, and no allocation depends on a number in a
 //! request.
 
@@ -18,6 +21,7 @@ mod error;
 mod file;
 mod nbd;
 mod stop;
+mod trace;
 mod vhost_user;
 
 pub use device::{BLOCK, Device, Extent};
@@ -25,4 +29,5 @@ pub use error::{Error, Result};
 pub use file::{FILE_NAME, mount_file};
 pub use nbd::{EXPORT_NAME, MAX_NBD_CLIENTS, MAX_NBD_LENGTH, NbdServer, serve_nbd};
 pub use stop::Stopper;
+pub use trace::{TRACE_BLOCK, Trace, TraceHeader};
 pub use vhost_user::{MAX_QUEUES, MAX_VMMS, VhostUserOptions, VhostUserServer};

@@ -20,7 +20,7 @@ use std::thread;
 use rustix::io::Errno;
 use vmroot_virtiofs::{LockWait, Socket};
 
-use crate::stop::{Stopper, Woken};
+use crate::stop::{RETRY_PAUSE, Stopper, Woken};
 use crate::{Device, Error, Result};
 use connection::{Connection, Ended};
 
@@ -82,7 +82,7 @@ impl NbdServer {
                 }
                 // A client can be gone already, and descriptors can be short for a while.
                 let Ok((stream, _)) = self.socket.listener().accept() else {
-                    thread::yield_now();
+                    thread::sleep(RETRY_PAUSE);
                     continue;
                 };
                 if let Some((number, stream)) = admit(&clients, stream) {

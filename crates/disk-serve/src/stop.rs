@@ -2,10 +2,14 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::{Errno, retry_on_intr, write};
+
+/// The pause after a connection that could not be accepted, usually because too many files are open.
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// A handle that ends a server from any thread, such as one that waits for signals.
 #[derive(Debug, Clone)]

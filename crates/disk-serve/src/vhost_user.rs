@@ -4,16 +4,17 @@ mod block;
 mod configuration;
 mod request;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use vhost::vhost_user::Listener;
 use vhost_user_backend::{VhostUserDaemon, VringEpollHandler};
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 use vmroot_virtiofs::{LockWait, Socket};
 
-use crate::stop::{Stopper, Woken};
+use crate::stop::{RETRY_PAUSE, Stopper, Woken};
 use crate::{Device, Error, Result};
 use block::BlockDevice;
 
@@ -50,11 +51,8 @@ pub struct VhostUserServer {
 
 type Daemon = VhostUserDaemon<Arc<BlockDevice>>;
 
-/// A connected VMM.
-struct Session {
-    thread: JoinHandle<()>,
-    queues: Vec<Arc<VringEpollHandler<Arc<BlockDevice>>>>,
-}
+/// The threads of the queues of each connected VMM. They hold its memory, so a session removes its own at its end.
+type Sessions = Arc<Mutex<HashMap<u64, Vec<Arc<VringEpollHandler<Arc<BlockDevice>>>>>>>;
 
 impl VhostUserServer {
     /// Creates the socket. When this returns, VMMs may connect.
@@ -91,49 +89,58 @@ impl VhostUserServer {
     /// # Errors
     /// [`Error::Serve`] if connections cannot be waited for.
     pub fn serve(self) -> Result<()> {
-        let mut sessions: Vec<Session> = Vec::new();
-        loop {
+        let sessions = Sessions::default();
+        for number in 0.. {
             match self.stopper.wait(self.socket.listener()).map_err(|errno| failed(self.socket(), errno))? {
                 Woken::ByStopper => break,
                 Woken::ByClient => {}
             }
-            sessions.retain(|session| !session.thread.is_finished());
-            if sessions.len() >= MAX_VMMS {
-                tracing::warn!("a VMM is disconnected: {MAX_VMMS} are connected already");
-                drop(self.socket.listener().accept());
-                continue;
-            }
-            match self.start_session() {
-                Ok(session) => sessions.push(session),
-                Err(reason) => {
-                    tracing::warn!("a VMM cannot be served: {reason}");
-                    // Otherwise its connection would wake this thread again at once.
-                    drop(self.socket.listener().accept());
+            let is_full = lock(&sessions).len() >= MAX_VMMS;
+            let started = match is_full {
+                true => Err(format!("{MAX_VMMS} are connected already")),
+                false => self.start_session(number, &sessions),
+            };
+            if let Err(reason) = started {
+                tracing::warn!("a VMM is disconnected: {reason}");
+                // Otherwise its connection would wake this thread again at once.
+                if self.socket.listener().accept().is_err() {
+                    thread::sleep(RETRY_PAUSE);
                 }
             }
         }
         // The threads that listen to VMMs cannot be woken. They end with the VMM or with the process.
-        sessions.iter().flat_map(|session| &session.queues).for_each(|queue| queue.send_exit_event());
+        lock(&sessions).values().flatten().for_each(|queue| queue.send_exit_event());
         Ok(())
     }
 
     /// Accepts the connection that waits.
-    fn start_session(&self) -> std::result::Result<Session, String> {
+    fn start_session(&self, number: u64, sessions: &Sessions) -> std::result::Result<(), String> {
         let listener = self.socket.listener().try_clone().map_err(text)?;
         let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
         let block = BlockDevice::new(Arc::clone(&self.device), self.options.queues, memory.clone());
         let mut daemon = Daemon::new("disk".to_owned(), Arc::new(block), memory).map_err(text)?;
         daemon.start(&mut Listener::from(listener)).map_err(text)?;
-        let queues = daemon.get_epoll_handlers();
+        lock(sessions).insert(number, daemon.get_epoll_handlers());
+        let own = Arc::clone(sessions);
         let serve = move || {
             if let Err(error) = daemon.wait() {
                 tracing::debug!("a VMM has disconnected: {error}");
             }
+            lock(&own).remove(&number);
             // The threads of the queues end when the daemon is dropped.
         };
-        let thread = thread::Builder::new().name("disk-session".to_owned()).spawn(serve).map_err(text)?;
-        Ok(Session { thread, queues })
+        let spawned = thread::Builder::new().name("disk-session".to_owned()).spawn(serve);
+        if let Err(error) = spawned {
+            lock(sessions).remove(&number);
+            // The connection was accepted, so there is none left to be rejected.
+            tracing::warn!("a VMM is disconnected: {error}");
+        }
+        Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn failed(path: &Path, errno: rustix::io::Errno) -> Error {

@@ -79,6 +79,9 @@ enum Inner {
     #[cfg(feature = "virtiofs")]
     #[error(transparent)]
     VirtioFs(vmroot_virtiofs::Error),
+    #[cfg(feature = "disk-serve")]
+    #[error(transparent)]
+    DiskServe(vmroot_disk_serve::Error),
     #[cfg(feature = "boot")]
     #[error(transparent)]
     Boot(vmroot_boot::Error),
@@ -144,6 +147,8 @@ from! {
     Fuse(vmroot_fuse_mount::Error),
     #[cfg(feature = "virtiofs")]
     VirtioFs(vmroot_virtiofs::Error),
+    #[cfg(feature = "disk-serve")]
+    DiskServe(vmroot_disk_serve::Error),
     #[cfg(feature = "boot")]
     Boot(vmroot_boot::Error),
     #[cfg(feature = "boot")]
@@ -191,6 +196,8 @@ impl Error {
             Inner::Fuse(error) => error.kind(),
             #[cfg(feature = "virtiofs")]
             Inner::VirtioFs(error) => error.kind(),
+            #[cfg(feature = "disk-serve")]
+            Inner::DiskServe(error) => error.kind(),
             #[cfg(feature = "boot")]
             Inner::Boot(error) => error.kind(),
             #[cfg(feature = "boot")]

@@ -37,7 +37,8 @@
 //! | `kernel-mount` | [`kernel_mount`] |
 //! | `erofs` | [`erofs`] |
 //! | `ext4` | [`ext4`] |
-//! | `boot` | [`boot`] and [`guest`]; turns on `erofs`, `ext4` and `virtiofs` |
+//! | `disk-serve` | [`disk_serve`]; turns on `erofs`, `fuse` and `virtiofs` |
+//! | `boot` | [`boot`] and [`guest`]; turns on `disk-serve` and `ext4` |
 //!
 // The links above lead to modules, or to this table if a feature is off.
 #![cfg_attr(not(feature = "trust"), doc = "[`trust`]: #features\n[`signing`]: #features")]
@@ -46,6 +47,7 @@
 #![cfg_attr(not(feature = "kernel-mount"), doc = "[`kernel_mount`]: #features")]
 #![cfg_attr(not(feature = "erofs"), doc = "[`erofs`]: #features")]
 #![cfg_attr(not(feature = "ext4"), doc = "[`ext4`]: #features")]
+#![cfg_attr(not(feature = "disk-serve"), doc = "[`disk_serve`]: #features")]
 #![cfg_attr(not(feature = "boot"), doc = "[`boot`]: #features\n[`guest`]: #features")]
 
 mod client;
@@ -239,6 +241,15 @@ pub use vmroot_verity as verity;
 #[cfg(feature = "virtiofs")]
 #[doc(inline)]
 pub use vmroot_virtiofs as virtiofs;
+
+/// Serves a root as a disk that is never written.
+///
+/// ```no_run
+#[doc = include_str!("../examples/disk_serve.rs")]
+/// ```
+#[cfg(feature = "disk-serve")]
+#[doc(inline)]
+pub use vmroot_disk_serve as disk_serve;
 
 /// The blocks of the page `docs/library.md` compile.
 #[cfg(all(

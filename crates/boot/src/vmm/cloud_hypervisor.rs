@@ -58,6 +58,9 @@ pub(super) fn command(machine: &Machine) -> Result<VmmCommand> {
         arguments.push("--disk".into());
     }
     for disk in &machine.disks {
+        if disk.format == DiskFormat::VhostUser {
+            return Err(unsupported("gets no disk of a vhost-user daemon from vmroot"));
+        }
         if disk.format != DiskFormat::Raw {
             // Builds after 53.0 take `image_type=vmdk`. It is open whether a release lets a VMDK refer to files
             // elsewhere.

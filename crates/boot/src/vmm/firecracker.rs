@@ -39,6 +39,9 @@ pub(super) fn command(machine: &Machine, config: &Path) -> Result<VmmCommand> {
         return Err(unsupported("has no network without a device of the host"));
     }
     let drive = |(number, disk): (usize, &Disk)| {
+        if disk.format == DiskFormat::VhostUser {
+            return Err(unsupported("gets no disk of a vhost-user daemon from vmroot"));
+        }
         if disk.format != DiskFormat::Raw {
             return Err(unsupported("reads no VMDK"));
         }

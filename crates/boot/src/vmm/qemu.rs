@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::{MachineLimits, Vmm, VmmCommand};
+use crate::via::DISK_QUEUES;
 use crate::{Accelerator, Architecture, Disk, DiskFormat, Machine, Share};
 
 /// The slot of the network card.
@@ -48,11 +49,15 @@ pub(super) fn command(machine: &Machine) -> VmmCommand {
     // Without signals, so that Ctrl-C at a terminal reaches the guest.
     arguments.option("-chardev", "stdio,id=console,signal=off");
     arguments.option("-serial", "chardev:console");
+    if machine.shares_memory() {
+        let mebibytes = machine.mebibytes();
+        arguments.option("-object", format!("memory-backend-memfd,id=memory,size={mebibytes}M,share=on"));
+    }
     for (number, disk) in machine.disks.iter().enumerate() {
-        arguments.disk(number, disk);
+        arguments.disk(machine, number, disk);
     }
     if let Some(share) = &machine.share {
-        arguments.share(machine, share);
+        arguments.share(share);
     }
     if let Some(network) = &machine.network {
         arguments.option("-netdev", network.netdev("network"));
@@ -68,8 +73,7 @@ fn machine_type(machine: &Machine) -> String {
         Architecture::X86_64 => "pc",
         Architecture::Aarch64 => "virt",
     };
-    // A vhost-user daemon reads and writes the guest's memory, which must therefore be shared.
-    let memory = if machine.share.is_some() { ",memory-backend=memory" } else { "" };
+    let memory = if machine.shares_memory() { ",memory-backend=memory" } else { "" };
     format!("{name},accel={}{memory}", machine.accelerator)
 }
 
@@ -90,10 +94,21 @@ impl Arguments {
         self.0.push(value.as_ref().into());
     }
 
-    fn disk(&mut self, number: usize, disk: &Disk) {
+    fn disk(&mut self, machine: &Machine, number: usize, disk: &Disk) {
+        let (slot, function) = (FIRST_SLOT + number / FUNCTIONS, number % FUNCTIONS);
+        // The guest looks for further functions of a slot only if the first one is marked as multifunction.
+        let place = format!("addr={slot:#x}.{function},multifunction=on");
         let format = match disk.format {
             DiskFormat::Raw => "raw",
             DiskFormat::Vmdk => "vmdk",
+            DiskFormat::VhostUser => {
+                let mut socket = OsString::from(format!("socket,id=disk{number},path="));
+                socket.push(escaped(disk.path.as_os_str()));
+                self.option("-chardev", socket);
+                let queues = machine.cpus.clamp(1, DISK_QUEUES);
+                self.option("-device", format!("vhost-user-blk-pci,chardev=disk{number},num-queues={queues},{place}"));
+                return;
+            }
         };
         // A guest that frees blocks (fstrim) makes the file smaller.
         let access = if disk.writable { "off,discard=unmap" } else { "on" };
@@ -102,14 +117,10 @@ impl Arguments {
         ));
         drive.push(escaped(disk.path.as_os_str()));
         self.option("-drive", drive);
-        let (slot, function) = (FIRST_SLOT + number / FUNCTIONS, number % FUNCTIONS);
-        // The guest looks for further functions of a slot only if the first one is marked as multifunction.
-        self.option("-device", format!("virtio-blk-pci,drive=disk{number},addr={slot:#x}.{function},multifunction=on"));
+        self.option("-device", format!("virtio-blk-pci,drive=disk{number},{place}"));
     }
 
-    fn share(&mut self, machine: &Machine, share: &Share) {
-        let mebibytes = machine.mebibytes();
-        self.option("-object", format!("memory-backend-memfd,id=memory,size={mebibytes}M,share=on"));
+    fn share(&mut self, share: &Share) {
         let mut socket = OsString::from("socket,id=share,path=");
         socket.push(escaped(share.socket.as_os_str()));
         self.option("-chardev", socket);
@@ -175,6 +186,21 @@ mod tests {
         let expected = "-netdev user,id=network,net=10.0.2.0/24,host=10.0.2.2,dns=10.0.2.3,dhcpstart=10.0.2.15 \
                         -device virtio-net-pci,netdev=network,addr=0x3,romfile=";
         assert!(text.ends_with(expected), "{text}");
+    }
+
+    #[test]
+    fn a_served_disk_needs_shared_memory() {
+        let disks = vec![Disk { path: "/tmp/a,b".into(), format: DiskFormat::VhostUser, writable: false }];
+        let command = command(&Machine { disks, ..machine() });
+        let text = text(&command).join(" ");
+        for part in [
+            "-machine pc,accel=kvm,memory-backend=memory ",
+            "-object memory-backend-memfd,id=memory,size=512M,share=on ",
+            "-chardev socket,id=disk0,path=/tmp/a,,b ",
+            "-device vhost-user-blk-pci,chardev=disk0,num-queues=2,addr=0x4.0,multifunction=on",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
     }
 
     #[test]

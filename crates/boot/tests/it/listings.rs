@@ -40,6 +40,11 @@ fn via_erofs_meta() {
 }
 
 #[test]
+fn via_disk() {
+    check(Via::Disk, ALL);
+}
+
+#[test]
 fn via_ext4() {
     check(Via::Ext4, ALL);
 }

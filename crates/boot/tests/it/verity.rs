@@ -15,7 +15,7 @@ use vmroot_testkit::sample::noise;
 use crate::fixture::{Root, guest_layer, init, needs_guests};
 
 /// The forms of a root on a disk.
-const DISKS: [Via; 4] = [Via::ErofsMeta, Via::Erofs, Via::Ext4, Via::Squashfs];
+const DISKS: [Via; 5] = [Via::ErofsMeta, Via::Disk, Via::Erofs, Via::Ext4, Via::Squashfs];
 /// A change of the files in a directory.
 type Change<'a> = &'a dyn Fn(&Path);
 
@@ -81,7 +81,7 @@ fn each_form_on_a_disk_is_verified_by_the_guest() {
     let script = script.replace("grep", "busybox grep").replace("wc", "busybox wc").replace("cut", "busybox cut");
     let root = root(&script.replace("cat ", "busybox cat "));
     for via in DISKS {
-        let fstype = if via == Via::ErofsMeta { "erofs".to_owned() } else { via.to_string() };
+        let fstype = if matches!(via, Via::ErofsMeta | Via::Disk) { "erofs".to_owned() } else { via.to_string() };
         for overlay in [false, true] {
             let (ended, output) = boot(&root, via, overlay, |_| {});
             let mounted = if overlay { "overlay overlay".to_owned() } else { format!("/dev/dm-0 {fstype}") };

@@ -100,6 +100,8 @@ pub(crate) struct BootArguments {
 pub(crate) enum Form {
     /// EROFS metadata over the cache's files, without a copy
     ErofsMeta,
+    /// One disk over the cache's files, served by this process; nothing is written
+    Disk,
     /// An EROFS image
     Erofs,
     /// A writable ext4 image
@@ -116,6 +118,7 @@ impl From<Form> for Via {
     fn from(form: Form) -> Self {
         match form {
             Form::ErofsMeta => Self::ErofsMeta,
+            Form::Disk => Self::Disk,
             Form::Erofs => Self::Erofs,
             Form::Ext4 => Self::Ext4,
             Form::Squashfs => Self::Squashfs,

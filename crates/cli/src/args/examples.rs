@@ -141,6 +141,15 @@ const EXAMPLES: &[(&str, &str)] = &[
          vmroot virtiofs --arch arm64 alpine:3.20 --socket /tmp/root.socket",
     ),
     (
+        "disk serve",
+        "# To VMMs, as a virtio block device\n\
+         vmroot disk serve alpine:3.20 --vhost-user /tmp/root.socket\n\
+         # To NBD clients\n\
+         vmroot disk serve alpine:3.20 --nbd /tmp/root.nbd\n\
+         # As the file /mnt/root.img\n\
+         vmroot disk serve alpine:3.20 --fuse /mnt",
+    ),
+    (
         "boot",
         "vmroot boot alpine:3.20 --kernel /boot/vmlinuz\n\
          # Another command, more memory, and a writable root\n\

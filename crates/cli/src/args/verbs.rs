@@ -93,6 +93,7 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
             ("mounts", "List the mounts of images", &[]),
             ("export", "Write an image's root as a directory, archive or disk", IMAGE),
             ("virtiofs", "Serve an image's root to a guest over virtio-fs", IMAGE),
+            ("disk serve", "Serve an image's root as a disk that is never written", IMAGE),
             ("boot", "Boot a guest on an image's root", IMAGE),
         ],
     ),

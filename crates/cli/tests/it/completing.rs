@@ -206,6 +206,7 @@ fn commands_with_registry_options_send_requests() {
         ("standalone-sign", &["none", "x:1", "x", "-o", "signature"]),
         ("standalone-verify", &["none", "x:1", "x", "none"]),
         ("generate-sigstore-key", &["--output-prefix=none/key", "--passphrase-file=/dev/null"]),
+        ("disk serve", &[IMAGE, "--nbd=none.socket"]),
         ("layer index", &["/dev/null"]),
         ("layer verify", &["/dev/null"]),
         ("layer dump", &["/dev/null"]),

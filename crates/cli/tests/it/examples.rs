@@ -30,6 +30,7 @@ const NOT_RUN: [(&str, &str); 9] = [
     ("vmroot boot", "needs a kernel; the tests of booting have one"),
     ("vmroot mount --detach --upper web.ext4", "needs the disk of a guest; a test of writable mounts has one"),
     ("vmroot virtiofs", "waits for a VMM; the tests of serving have one"),
+    ("vmroot disk serve", "serves until a signal; the tests of serving disks send one"),
     ("vmroot login registry.example", "asks at a terminal; the tests of cancelling have one"),
     ("vmroot generate-sigstore-key", "asks at a terminal; the tests of signing have a file"),
     ("vmroot standalone-sign", "needs a key of GnuPG; the tests of signing have one"),

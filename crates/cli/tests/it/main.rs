@@ -22,6 +22,7 @@ mod copying_out;
 mod describing;
 mod devices;
 mod diffing;
+mod disk_serving;
 mod encryption;
 mod erofs;
 mod examples;

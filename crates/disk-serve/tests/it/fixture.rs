@@ -16,8 +16,7 @@ use vmroot_virtiofs::LockWait;
 
 /// A root, its disk, and the bytes that the disk must have.
 pub(crate) struct Fixture {
-    /// The files of the layers, which the disk reads.
-    _root: Root,
+    root: Root,
     pub(crate) device: Arc<Device>,
     pub(crate) expected: Vec<u8>,
     directory: TempDir,
@@ -47,7 +46,11 @@ impl Fixture {
         let directory = TempDir::new().unwrap();
         let expected = joined(&root, &directory.path().join("meta"));
         let device = Arc::new(Device::of_root(&root.fs).unwrap());
-        Self { _root: root, device, expected, directory }
+        Self { root, device, expected, directory }
+    }
+
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -106,4 +109,9 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{program} {arguments:?}: {status}\n{stdout}\n{stderr}");
     stdout.into_owned()
+}
+
+/// Returns the number of random inputs of a test: `default`, or that of `VMROOT_TEST_RANDOM_INPUTS`.
+pub(crate) fn runs(default: u32) -> u32 {
+    std::env::var("VMROOT_TEST_RANDOM_INPUTS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(default)
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, runs};
 use crate::front_end::{DATA, Descriptor, Guest, INDIRECT, MEMORY, NEXT, QUEUE_SIZE, WRITE as WRITABLE};
 use crate::vhost_user::{GET_ID, OK, READ, REPLY, request};
 
@@ -50,7 +50,7 @@ fn random_chains() {
     let serving = fixture.serve_vhost_user(1);
     let mut guest = Guest::connect_with(&serving.socket, 0);
     let mut random = Random(0x0123_4567_89ab_cdef);
-    for _ in 0..RUNS {
+    for _ in 0..runs(RUNS) {
         let (kind, sector) =
             (random.choose(&[READ, READ, READ, 1, 4, GET_ID, 99]), random.choose(&[0, 1, 100, u64::MAX]));
         guest.write(DATA, &[&kind.to_le_bytes()[..], &[0; 4], &sector.to_le_bytes()].concat());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vmroot_disk_serve::{MAX_NBD_CLIENTS, MAX_NBD_LENGTH, serve_nbd};
 
-use crate::fixture::{Fixture, Serving};
+use crate::fixture::{Fixture, Serving, runs};
 
 const OPTION_MAGIC: &[u8; 8] = b"IHAVEOPT";
 const EXPORT_NAME: u32 = 1;
@@ -420,7 +420,7 @@ fn random_conversations() {
         state
     };
     let start = [&[0, 0, 0, 3][..], &option(STRUCTURED, 0, &[]), &option(GO, 6, &[0; 6])].concat();
-    for _ in 0..2000 {
+    for _ in 0..runs(2000) {
         let mut bytes = start.clone();
         for _ in 0..random() % 6 {
             let length = if random() % 4 == 0 { random() as u32 } else { random() as u32 % 9000 };

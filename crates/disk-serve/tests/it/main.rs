@@ -11,4 +11,5 @@ mod hostile_nbd;
 mod nbd;
 mod real_guest;
 mod same_bytes;
+mod trace;
 mod vhost_user;

@@ -1,5 +1,8 @@
 //! Requests of a VMM without a machine.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use vhost::vhost_user::VhostUserFrontend;
 use vhost::vhost_user::message::VhostUserConfigFlags;
 use vmroot_disk_serve::{Error, VhostUserOptions, VhostUserServer};
@@ -124,6 +127,24 @@ fn vmms_come_and_go() {
     assert!(reads(&mut late));
     late.restart_queue(0);
     assert!(reads(&mut late));
+    serving.end();
+}
+
+/// A server that kept the memory of past guests would hold that of all of them.
+#[test]
+fn the_memory_of_a_guest_is_released_with_its_vmm() {
+    let fixture = Fixture::new();
+    let serving = fixture.serve_vhost_user(2);
+    let mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().contains("memfd:guest");
+    let mut guest = Guest::connect_with(&serving.socket, 1);
+    assert_eq!(request(&mut guest, 0, READ, 2, &[512]).0, OK);
+    assert!(mapped());
+    drop(guest);
+    let start = Instant::now();
+    while mapped() {
+        assert!(start.elapsed() < Duration::from_secs(20), "the memory is still mapped");
+        thread::sleep(Duration::from_millis(10));
+    }
     serving.end();
 }
 

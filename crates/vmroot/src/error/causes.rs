@@ -78,6 +78,8 @@ fn of_this_crate(inner: &Inner) -> Option<Cause<'_>> {
         Inner::Fuse(error) => error,
         #[cfg(feature = "virtiofs")]
         Inner::VirtioFs(error) => error,
+        #[cfg(feature = "disk-serve")]
+        Inner::DiskServe(error) => error,
         #[cfg(feature = "boot")]
         Inner::Boot(error) => error,
         #[cfg(feature = "boot")]
@@ -127,6 +129,8 @@ fn shown(error: Cause<'_>) -> Option<Cause<'_>> {
     shown!(vmroot_ext4::Error::Io, vmroot_ext4::Error::Root);
     #[cfg(feature = "kernel-mount")]
     shown!(vmroot_kernel_mount::Error::Image);
+    #[cfg(feature = "disk-serve")]
+    shown!(vmroot_disk_serve::Error::Erofs, vmroot_disk_serve::Error::Socket, vmroot_disk_serve::Error::Mount,);
     #[cfg(feature = "boot")]
     shown!(
         vmroot_boot::Error::Io,
@@ -135,6 +139,7 @@ fn shown(error: Cause<'_>) -> Option<Cause<'_>> {
         vmroot_boot::Error::Ext4,
         vmroot_boot::Error::Share,
         vmroot_boot::Error::Root,
+        vmroot_boot::Error::DiskServe,
     );
     if let Some(transport) = error.downcast_ref::<vmroot_transport::Error>()
         && let vmroot_transport::Error::Other { source, .. } = transport

@@ -138,6 +138,7 @@ fn check(options: &BootArguments) -> anyhow::Result<()> {
         return Err(Advised::usage(message, "--print prints a command line for this machine, which names them").into());
     }
     let text = match options.via {
+        Some(Form::Disk) => "--via disk is served by this process",
         Some(Form::ErofsMeta) => "--via erofs-meta refers to files of the cache, some of which are temporary",
         Some(Form::Virtiofs) if options.output.is_some() => {
             "--via virtiofs needs vmroot and the cache on the other machine"

@@ -147,7 +147,7 @@ fn existing_part(path: &Path) -> io::Result<(PathBuf, u64)> {
 }
 
 /// Fails if the mountpoint is not a directory.
-fn check_mountpoint(directory: &Path) -> anyhow::Result<()> {
+pub(crate) fn check_mountpoint(directory: &Path) -> anyhow::Result<()> {
     let named = || directory.display().to_string();
     match directory.metadata() {
         Ok(metadata) if metadata.is_dir() => Ok(()),
@@ -164,7 +164,7 @@ fn check_mountpoint(directory: &Path) -> anyhow::Result<()> {
 /// Fails if a mount would hide another mount, or files.
 ///
 /// This is the last check before the mount. An image that was pulled for it stays in the cache.
-pub(super) fn check_nothing_hidden(directory: &Path) -> anyhow::Result<()> {
+pub(crate) fn check_nothing_hidden(directory: &Path) -> anyhow::Result<()> {
     let place = directory.display();
     if let Some(mount) = MountAt::find(directory).with_context(|| place.to_string())? {
         let message = format!("{place}: {} is mounted there", describe(&mount));
