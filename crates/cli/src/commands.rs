@@ -35,14 +35,25 @@ mod virtiofs;
 mod why;
 
 use vmroot::ImageName;
+use vmroot::cache::Cache;
 
 use crate::args::{Command, Format, LeaseCommand};
 use crate::context::Context;
 use crate::exit::UsageError;
 use crate::signals;
 
-/// Runs a command. `name` is its name on the command line.
+/// Runs a command. `name` is its name on the command line. A failed command leaves no new cache without files.
 pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Result<()> {
+    let is_new = !context.cache().exists();
+    let result = run_command(context, name, command);
+    if result.is_err() && is_new && context.has_cache() {
+        // The error is ignored: it is not that of the command, and an empty cache does no harm.
+        let _ = Cache::remove_empty(context.cache());
+    }
+    result
+}
+
+fn run_command(context: &Context, name: &str, command: Command) -> anyhow::Result<()> {
     let context = &context.with_purpose(&purpose(name, &command)).with_policy_of(name)?;
     let context = &match creates_cache(context, &command) {
         true => context.clone(),

@@ -14,7 +14,8 @@ use vmroot::verity::{Error, Options, RootHash, Superblock, find_appended, format
 use crate::args::{TreeArguments, VerityCommand};
 use crate::context::Context;
 use crate::display::{Action, LONG, NewTask, Outcome};
-use crate::{output, paths, progress};
+use crate::exit::Advised;
+use crate::{human, output, paths, progress};
 
 use disk::Disk;
 pub(super) use record::TreeRecord;
@@ -84,6 +85,9 @@ fn format_tree(
             formatted
         }
     };
+    if let Some(tree) = tree {
+        output::print_note(&format!("the hash tree is in {}", tree.display()));
+    }
     let record = TreeRecord::new(&formatted, tree);
     match context.json() {
         true => Ok(output::print_json(&serde_json::to_value(&record)?)?),
@@ -106,6 +110,7 @@ fn verify_tree(
         None if is_appended => appended(&tree, tree_path)?,
         None => 0,
     };
+    check_root_hash(&read_superblock(&tree, tree_path, offset)?, root_hash)?;
     let verified = with_progress(context, Action::Verify, path, |options| {
         verify(&disk.data(), &tree, offset, root_hash, options)
     })?;
@@ -113,9 +118,9 @@ fn verify_tree(
     match context.json() {
         true => Ok(output::print_json(&serde_json::to_value(&record)?)?),
         false => Ok(output::print_line(format!(
-            "{}: {} blocks, {}, verified",
+            "{}: {}, {}, verified",
             path.display(),
-            verified.data_blocks,
+            human::count(verified.data_blocks, "block"),
             output::format_bytes(verified.data_length())
         ))?),
     }
@@ -133,12 +138,39 @@ fn dump(context: &Context, path: &Path, offset: Option<u64>) -> anyhow::Result<(
             read => read.map(|superblock| (superblock, 0)),
         },
     };
-    let (superblock, offset) = found.map_err(vmroot::Error::from).with_context(|| path.display().to_string())?;
+    let (superblock, offset) = found.map_err(|error| of_tree(error, path))?;
     let record = TreeRecord::of(&superblock, None, Some(path), offset);
     match context.json() {
         true => Ok(output::print_json(&serde_json::to_value(&record)?)?),
         false => Ok(output::print_text(record.to_text().as_bytes())?),
     }
+}
+
+/// Fails if a root hash does not have the length of the tree's algorithm.
+fn check_root_hash(superblock: &Superblock, root_hash: &RootHash) -> anyhow::Result<()> {
+    let algorithm = superblock.parameters.algorithm;
+    let digits = root_hash.as_bytes().len() * 2;
+    let needed = algorithm.digest_length() * 2;
+    if digits == needed {
+        return Ok(());
+    }
+    let message = format!("<ROOT_HASH>: it has {digits} digits, and one of {algorithm} has {needed}");
+    let hint = "the root hash is the line that `vmroot verity format` and `vmroot export --verity` print";
+    Err(Advised::usage(message, hint).into())
+}
+
+fn read_superblock(file: &File, path: &Path, offset: u64) -> anyhow::Result<Superblock> {
+    Superblock::read(file, offset).map_err(|error| of_tree(error, path))
+}
+
+/// Returns an error about the file of a tree. A disk image may have been named in place of its tree.
+fn of_tree(error: Error, path: &Path) -> anyhow::Error {
+    let beside = beside(path);
+    if matches!(error, Error::NoSuperblock { .. }) && beside.is_file() {
+        let hint = format!("{} has the hash tree of this image", beside.display());
+        return Advised::new(format!("{}: {error}", path.display()), hint).into();
+    }
+    anyhow::Error::from(vmroot::Error::from(error)).context(path.display().to_string())
 }
 
 fn open(path: &Path) -> anyhow::Result<File> {
@@ -149,9 +181,7 @@ fn open(path: &Path) -> anyhow::Result<File> {
 fn appended(file: &File, path: &Path) -> anyhow::Result<u64> {
     let length = disk::length_of(file, path)?;
     let found = find_appended(file, length).map_err(vmroot::Error::from)?;
-    found
-        .ok_or_else(|| vmroot::Error::from(Error::NoSuperblock { offset: 0 }))
-        .with_context(|| path.display().to_string())
+    found.ok_or_else(|| of_tree(Error::NoSuperblock { offset: 0 }, path))
 }
 
 /// Calls `work` with options that show its progress. An error has the name of the disk image.

@@ -149,6 +149,9 @@ pub(super) fn of_root(error: &RootError, failed: &Failed<'_>) -> Option<String> 
             "make the shared cache readable, or run the command without it to fetch the image".to_owned()
         }
         RootError::Contents { shared: None, .. } => "`vmroot verify --repair` repairs the cache".to_owned(),
+        RootError::NotADirectory(path) if path.ends_with(b"/") => {
+            "it is a file: the path names it without the slash at the end".to_owned()
+        }
         RootError::IsADirectory(_) => "`vmroot ls` lists directories, `vmroot cp` copies them".to_owned(),
         RootError::NotALink(_) => "`vmroot resolve` resolves any path, `vmroot stat` describes it".to_owned(),
         _ => return None,
