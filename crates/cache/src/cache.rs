@@ -114,9 +114,8 @@ impl Cache {
     /// [`Error::Io`](crate::Error::Io): a directory cannot be listed or removed.
     pub fn remove_empty(directory: &Path) -> Result<bool> {
         let layout = Layout::new(directory);
-        let is_empty = |directory: &PathBuf| {
-            fs::read_dir(directory).map_or(true, |mut entries| entries.next().is_none())
-        };
+        let is_empty =
+            |directory: &PathBuf| fs::read_dir(directory).map_or(true, |mut entries| entries.next().is_none());
         let others = layout.directories().into_iter().filter(|it| ![layout.locks(), layout.uses()].contains(it));
         let data: Vec<PathBuf> = others.collect();
         // Each process in the cache has a file in the directory of users.

@@ -13,12 +13,13 @@ mod verity;
 use std::error::Error as StdError;
 use std::io;
 
-use vmroot::ErrorKind;
+use vmroot::{ErrorKind, ImageName};
 
 use crate::args::fetches_images;
 use crate::commands::boot::NoKernel;
 use crate::commands::mount::place::NoMountpoint;
 use crate::context::Context;
+use crate::output::StdoutFailed;
 
 /// The hint for a missing kernel.
 pub(crate) const KERNEL: &str = "this machine's kernel is a file such as /boot/vmlinuz-VERSION; Debian's package \
@@ -78,6 +79,7 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
     if kind == ErrorKind::Cancelled {
         return match failed.verb {
             // Other verbs may have been cancelled while they did work that begins again.
+            "pull" if failed.images.iter().any(|name| ImageName::is_archive(name)) => None,
             "pull" => Some("what was fetched is kept: running the command again resumes".to_owned()),
             _ if failed.copies() => Some(COPIES_AGAIN.to_owned()),
             _ => None,
@@ -109,6 +111,9 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
             .or_else(|| files::of_fuse(cause.downcast_ref()?, failed))
             .or_else(|| files::of_kernel_mount(cause.downcast_ref()?))
     };
+    if causes.iter().any(|cause| cause.is::<StdoutFailed>()) {
+        return None;
+    }
     if let Some(hint) = paths::of_operand(causes, failed) {
         return Some(hint);
     }

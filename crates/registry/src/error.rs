@@ -404,6 +404,7 @@ impl Error {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::RateLimited { .. } => ErrorKind::RateLimited,
             Self::ReferrersConflict { .. } => ErrorKind::InUse,
+            Self::Option { .. } => ErrorKind::Usage,
             Self::Unreachable { .. }
             | Self::Certificate { .. }
             | Self::Broken { .. }

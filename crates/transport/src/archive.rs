@@ -36,7 +36,10 @@ pub type ReadingHook = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
 impl fmt::Debug for ArchiveOptions {
     /// Omits the callback.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ArchiveOptions").field("spool", &self.spool).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("ArchiveOptions")
+            .field("spool", &self.spool)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 

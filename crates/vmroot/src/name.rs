@@ -26,7 +26,8 @@ pub fn is_id(name: &str) -> bool {
 /// Returns a name without a registry under `localhost/`; `None` for any other name, and for ids.
 pub(crate) fn local_name(name: &str) -> Option<Reference> {
     // Only the whole name of an image of Docker Hub has its registry, and `localhost` is none there.
-    let has_registry = name.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':', '[']) || first == "localhost");
+    let has_registry =
+        name.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':', '[']) || first == "localhost");
     if has_registry || is_id(name) {
         return None;
     }

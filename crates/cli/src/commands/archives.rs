@@ -13,8 +13,8 @@ use vmroot::{
 use crate::context::Context;
 use crate::display::Action;
 use crate::exit::{Advised, UsageError};
-use crate::output;
 use crate::progress::StoreProgress;
+use crate::{output, paths};
 
 /// Saves images to a file or to standard output.
 pub(crate) fn save(
@@ -29,6 +29,7 @@ pub(crate) fn save(
     if out.is_none() {
         output::refuse_terminal("an archive", "use -o FILE, or pipe it to another program")?;
     }
+    out.map_or(Ok(()), paths::refuse_terminal)?;
     let name = out.map_or("standard output".into(), file_name);
     let client = context.client()?.with_progress(StoreProgress::of_work(Action::Fetch, &name));
     note_zstd(context, &client, images, format);
@@ -103,6 +104,9 @@ pub(crate) fn load(
     all_platforms: bool,
 ) -> anyhow::Result<()> {
     files.iter().try_for_each(|file| check_is_path(file))?;
+    if files.iter().any(|file| file == Path::new("-") || file == Path::new("/dev/stdin")) {
+        paths::refuse_terminal_input("archive")?;
+    }
     let names: Vec<_> = files.iter().map(|file| name_for_progress(file)).collect();
     let client = context.client()?.with_progress(StoreProgress::of_work(Action::Load, &names.join(", ")));
     let path = |file: &PathBuf| if file == Path::new("-") { PathBuf::from("/dev/stdin") } else { file.clone() };

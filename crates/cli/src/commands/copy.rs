@@ -26,7 +26,7 @@ use crate::encryption;
 use crate::environment::this_platform;
 use crate::exit::{Advised, UsageError};
 use crate::progress::{CopyTasks, StoreProgress};
-use crate::{human, output};
+use crate::{human, output, paths};
 
 /// Copies an image, and prints what was done.
 pub(crate) fn copy(
@@ -37,6 +37,9 @@ pub(crate) fn copy(
 ) -> anyhow::Result<()> {
     let (from, to) = (parse_name(source)?, parse_name(destination)?);
     refuse_dash(&to)?;
+    if let Some(path) = to.path() {
+        paths::refuse_terminal(path)?;
+    }
     // The only platform is that of the source, too.
     let context = &match &*platforms(&arguments.images) {
         [only] => context.with_platform(only.clone()),

@@ -172,6 +172,9 @@ pub(super) fn of_transport(error: &transport::Error, failed: &Failed<'_>) -> Opt
         Error::InvalidName { name, .. } => match name.split_once(':') {
             Some(("docker", details)) if !details.starts_with("//") => format!("did you mean docker://{details}?"),
             Some((word, _)) if !transports::NAMES.contains(&word) => names::transport(word),
+            None if name.is_empty() => {
+                "write docker://NAME for an image of a registry, and vmroot:NAME for that of the cache".to_owned()
+            }
             None => {
                 format!("did you mean docker://{name}, the image of a registry, or vmroot:{name}, that of the cache?")
             }

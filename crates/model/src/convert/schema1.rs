@@ -56,7 +56,8 @@ impl Manifest {
         }
         let with_files = history.iter().filter(|it| !it.empty_layer).count();
         if with_files != self.layers().len() {
-            let (steps, layers) = (vmroot_errors::counted(with_files, "step"), vmroot_errors::counted(self.layers().len(), "layer"));
+            let (steps, layers) =
+                (vmroot_errors::counted(with_files, "step"), vmroot_errors::counted(self.layers().len(), "layer"));
             let reason = format!("the history of its config has {steps} with files, but it has {layers}");
             return Err(self.not_convertible(FORMAT, reason));
         }

@@ -10,8 +10,9 @@ use crate::output::{self, Lines};
 pub(crate) fn repos(context: &Context, registry: &str) -> anyhow::Result<()> {
     let host = registry.strip_prefix("docker://").unwrap_or(registry).trim_end_matches('/');
     if host.is_empty() || host.contains('/') {
-        let message = format!("{registry}: expected the host of a registry, such as quay.io");
+        let message = format!("{registry:?}: expected the host of a registry, such as quay.io");
         let hint = match host.split_once('/') {
+            Some(("http:" | "https:", rest)) if rest.len() > 1 => format!("omit the scheme: {}", &rest[1..]),
             Some((only, _)) if !only.is_empty() => {
                 format!("`vmroot repos {only}` lists its repositories; `vmroot tags {host}` lists the tags of one")
             }
