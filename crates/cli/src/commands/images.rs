@@ -372,17 +372,19 @@ fn print_untagged(records: &[Record]) -> anyhow::Result<()> {
 
 /// Takes names from images, and keeps the images.
 pub(crate) fn untag(context: &Context, names: &[String]) -> anyhow::Result<()> {
-    let client = context.client_of_cache()?;
-    let parse = |name: &String| match Reference::parse(&client.name_in_cache(untagged_name(name)?)?) {
+    let parse = |name: &String| match Reference::parse(untagged_name(name)?) {
         // Written with its algorithm, an id looks like a name with a tag.
-        Ok(reference) if !name.starts_with("sha256:") => Ok(reference),
+        Ok(_) if !name.starts_with("sha256:") => untagged_name(name),
         Err(error) if !vmroot::is_id(name) => Err(anyhow::Error::from(vmroot::Error::from(error))),
         _ => {
             let message = format!("{name} is an id, and untag takes names");
             Err(Advised::usage(message, format!("`vmroot rm {name}` removes the image with all its names")).into())
         }
     };
-    let references = names.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
+    let names = names.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
+    let client = context.client_of_cache()?;
+    let whole = |name: &&str| Ok(Reference::parse(&client.name_in_cache(name)?).map_err(vmroot::Error::from)?);
+    let references = names.iter().map(whole).collect::<anyhow::Result<Vec<_>>>()?;
     let mut removed = Vec::new();
     for reference in &references {
         let untagged = client.untag(reference, context.requested_platform())?;

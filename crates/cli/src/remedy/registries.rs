@@ -54,6 +54,9 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
         Error::Unreachable { cause: ConnectFailure::NotTls, .. } => {
             "--plain-http reaches a registry without TLS".to_owned()
         }
+        Error::Unreachable { url, reason, .. } if url.starts_with("https:") && reason.contains("tls handshake eof") => {
+            "a server without TLS breaks such connections: --plain-http reaches it".to_owned()
+        }
         Error::Unreachable { cause: ConnectFailure::UnknownHost, url, .. } if host(url) == "registry-1.docker.io" => {
             "check the network; HTTPS_PROXY names a proxy. A name without a registry stands for one of docker.io"
                 .to_owned()

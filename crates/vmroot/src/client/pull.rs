@@ -153,7 +153,8 @@ impl Client {
     /// because [`Self::root`] found it damaged: the policy allows it, and `name` names it in a registry.
     pub fn can_pull_again(&self, image: &Image, name: &str, options: &PullOptions) -> bool {
         // An image under `localhost/` was made by other means, and a registry has another one under the short name.
-        let is_local = image.record().reference.as_ref().is_some_and(|own| local_name(name).as_ref() == Some(own));
+        let own = image.record().reference.as_ref().map(Reference::name);
+        let is_local = local_name(name).is_some_and(|local| own == Some(local.name()));
         options.policy != PullPolicy::Never
             && is_name_of(image, name)
             && !is_local
