@@ -107,6 +107,32 @@ impl Cache {
         Layout::new(directory).blobs(Algorithm::Sha256).is_dir()
     }
 
+    /// Removes a cache without files, such as one that was made for work that failed. Returns whether it is gone. A cache
+    /// with files stays, and so does one that a process uses.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io): a directory cannot be listed or removed.
+    pub fn remove_empty(directory: &Path) -> Result<bool> {
+        let layout = Layout::new(directory);
+        let is_empty =
+            |directory: &PathBuf| fs::read_dir(directory).map_or(true, |mut entries| entries.next().is_none());
+        let others = layout.directories().into_iter().filter(|it| ![layout.locks(), layout.uses()].contains(it));
+        let data: Vec<PathBuf> = others.collect();
+        // Each process in the cache has a file in the directory of users.
+        if !data.iter().all(is_empty) || !remove_directory(&layout.uses())? {
+            return Ok(false);
+        }
+        let parents = data.iter().filter_map(|it| it.parent()).filter(|it| *it != directory);
+        for removed in data.iter().map(PathBuf::as_path).chain(parents) {
+            // A process that has come meanwhile keeps its files.
+            remove_directory(removed)?;
+        }
+        for entry in fs::read_dir(layout.locks()).into_iter().flatten().flatten() {
+            fs::remove_file(entry.path()).map_err(vmroot_output::Error::on("remove", entry.path()))?;
+        }
+        Ok(remove_directory(&layout.locks())? && remove_directory(directory)?)
+    }
+
     /// Opens a cache of somebody else, for reading. The directory need not exist.
     ///
     /// # Errors
@@ -212,6 +238,18 @@ pub(crate) fn remove_file(path: &Path) -> Result<bool> {
     }
 }
 
+/// Removes an empty directory. Returns whether it is gone.
+fn remove_directory(directory: &Path) -> Result<bool> {
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+        removed => {
+            removed.map_err(vmroot_output::Error::on("remove", directory))?;
+            Ok(true)
+        }
+    }
+}
+
 /// Returns the length of a file in bytes, or `None` if it does not exist.
 pub(crate) fn file_length(path: &Path) -> Result<Option<u64>> {
     match fs::metadata(path) {
@@ -252,6 +290,26 @@ mod tests {
         assert!(Cache::exists(parent.path()) && Cache::open_existing(parent.path()).unwrap().is_writable());
         let file = tempfile::NamedTempFile::new().unwrap();
         Cache::open_existing(file.path()).unwrap_err();
+    }
+
+    #[test]
+    fn only_an_unused_cache_without_files_is_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("cache");
+        let cache = Cache::open(&root).unwrap();
+        let presence = cache.enter("", &mut crate::wait_forever).unwrap();
+        assert!(!Cache::remove_empty(&root).unwrap(), "it is in use");
+        drop(presence);
+        let blob = cache.layout().partial(&vmroot_model::Digest::of(b"x"));
+        fs::write(&blob, "part").unwrap();
+        assert!(!Cache::remove_empty(&root).unwrap() && blob.exists());
+        fs::remove_file(blob).unwrap();
+        fs::write(root.join("other"), "").unwrap();
+        assert!(!Cache::remove_empty(&root).unwrap() && root.join("other").exists());
+        fs::remove_file(root.join("other")).unwrap();
+        assert!(Cache::remove_empty(&root).unwrap() && !root.exists());
+        assert!(parent.path().exists());
+        assert!(Cache::remove_empty(&root).unwrap(), "it is gone already");
     }
 
     #[test]

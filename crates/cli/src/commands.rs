@@ -36,15 +36,28 @@ mod verity;
 mod virtiofs;
 mod why;
 
+use std::path::Path;
+
 use vmroot::ImageName;
+use vmroot::cache::Cache;
 
 use crate::args::{Command, DiskCommand, Format, LeaseCommand};
 use crate::context::Context;
 use crate::exit::UsageError;
-use crate::signals;
+use crate::{paths, signals};
 
-/// Runs a command. `name` is its name on the command line.
+/// Runs a command. `name` is its name on the command line. A failed command leaves no new cache without files.
 pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Result<()> {
+    let is_new = !context.cache().exists();
+    let result = run_command(context, name, command);
+    if result.is_err() && is_new && context.has_cache() {
+        // The error is ignored: it is not that of the command, and an empty cache does no harm.
+        let _ = Cache::remove_empty(context.cache());
+    }
+    result
+}
+
+fn run_command(context: &Context, name: &str, command: Command) -> anyhow::Result<()> {
     let context = context.with_purpose(&purpose(name, &command));
     let context = &match &command {
         // Without an image, an invalid policy does not matter.
@@ -61,6 +74,9 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         signals::exit_after_grace_period()?;
     }
     refuse_prebaked(name, &command)?;
+    if image_names(&command).iter().any(|name| reads_standard_input(name)) {
+        paths::refuse_terminal_input("archive")?;
+    }
     match command {
         Command::Pull { references, platform } => pull::pull(context, &references, &platform),
         Command::Load { files, input, image, platform, all_platforms } => {
@@ -193,6 +209,15 @@ pub(crate) fn image_names(command: &Command) -> Vec<String> {
         // Without an image, the first argument is the output.
         Command::Export { image, out: Some(_), .. } => image.to_str().map(str::to_owned).into_iter().collect(),
         _ => Vec::new(),
+    }
+}
+
+/// Returns whether the name of an image is that of standard input.
+fn reads_standard_input(name: &str) -> bool {
+    match ImageName::parse(name) {
+        Ok(ImageName::Tarball(files)) => files.to_string().split(':').any(|file| ["-", "/dev/stdin"].contains(&file)),
+        Ok(ImageName::Archive { path, .. }) => path == Path::new("/dev/stdin"),
+        _ => false,
     }
 }
 

@@ -29,7 +29,7 @@ const EXIT_CODES: [(&str, &str); 10] = [
     ("1", "Any other error."),
     ("2", "Invalid usage: an option, or a name, a digest or a platform that is malformed."),
     ("3", "Not found: the image, the platform, a path in the image, or a file on the command line."),
-    ("4", "The registry requires other credentials."),
+    ("4", "The registry requires other credentials, or an encrypted layer another key."),
     ("5", "Data is damaged, or does not have its digest."),
     ("6", "A limit was exceeded. The error names the limit, and the option that raises it if there is one."),
     ("124", "A time limit ended the command: --command-timeout, or --timeout of vmroot boot."),

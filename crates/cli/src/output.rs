@@ -1,7 +1,7 @@
 //! Writing to standard output and standard error. Only the data of exports does not go through this module.
 //!
-//! On a terminal, control characters are escaped: see [`printable`](crate::printable). Pipes and files get the bytes
-//! unchanged.
+//! On a terminal, control characters are escaped: see [`printable`](crate::printable). Pipes and files get the bytes of
+//! results unchanged. Messages on standard error are always escaped, so that a name cannot forge a line of a log.
 
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
@@ -38,11 +38,11 @@ pub(crate) fn stdout() -> Stdout {
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stdout.write(bytes).map_err(mark_closed_by_reader)
+        self.stdout.write(bytes).map_err(mark)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.stdout.flush().map_err(mark_closed_by_reader)
+        self.stdout.flush().map_err(mark)
     }
 }
 
@@ -58,10 +58,24 @@ impl fmt::Display for ClosedByReader {
 
 impl std::error::Error for ClosedByReader {}
 
-fn mark_closed_by_reader(error: io::Error) -> io::Error {
+/// An error of standard output, with its name.
+#[derive(Debug)]
+pub(crate) struct StdoutFailed(io::Error);
+
+impl fmt::Display for StdoutFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot write standard output: {}", self.0)
+    }
+}
+
+impl std::error::Error for StdoutFailed {}
+
+fn mark(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, ClosedByReader),
-        _ => error,
+        // The caller repeats the call.
+        io::ErrorKind::Interrupted => error,
+        kind => io::Error::new(kind, StdoutFailed(error)),
     }
 }
 
@@ -210,8 +224,7 @@ pub(crate) fn print_long_error(text: &str) {
 
 /// Prints a line, or the event with `text`.
 fn write_stderr(kind: Message, line: &str, text: &str, breaks: LineBreaks) {
-    let line = if io::stderr().is_terminal() { escape(line.as_bytes(), breaks) } else { line.as_bytes().into() };
-    display::print(kind, &[&line, &b"\n"[..]].concat(), text);
+    display::print(kind, &[&escape(line.as_bytes(), breaks), &b"\n"[..]].concat(), text);
 }
 
 /// Escapes text for a terminal that another module writes to.

@@ -2,18 +2,19 @@
 //! costs no pull.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::FileTypeExt as _;
+use std::io::{self, IsTerminal as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
 
 use crate::exit::Advised;
 use crate::signals::CleanupGuard;
 
 /// Fails if no file can be written at `path`.
 pub(crate) fn check_file(path: &Path) -> anyhow::Result<()> {
+    refuse_terminal(path)?;
     check_writable(path, |path| {
         let metadata = path.metadata()?;
         match metadata.is_dir() {
@@ -46,6 +47,31 @@ pub(crate) fn check_new(path: &Path) -> anyhow::Result<()> {
     };
     let message = format!("{}: {what} of this name exists", path.display());
     Err(Advised::new(message, "--force replaces its contents").into())
+}
+
+/// Fails if `path` is a terminal, such as `/dev/stdout` without a redirection: it shows archives and images as nonsense.
+pub(crate) fn refuse_terminal(path: &Path) -> anyhow::Result<()> {
+    let is_device = path.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device());
+    let open = || fs::File::options().write(true).custom_flags(terminal_flags()).open(path);
+    if is_device && open().is_ok_and(|file| file.is_terminal()) {
+        let message = format!("{} is a terminal, which shows such data as nonsense", path.display());
+        return Err(Advised::usage(message, "name a file, or pipe it to another program").into());
+    }
+    Ok(())
+}
+
+/// The terminal does not become that of this process, and its open does not wait.
+fn terminal_flags() -> i32 {
+    (OFlags::NOCTTY | OFlags::NONBLOCK).bits().cast_signed()
+}
+
+/// Fails if a command would read `what` from a terminal, on which no one types such data.
+pub(crate) fn refuse_terminal_input(what: &str) -> anyhow::Result<()> {
+    if !io::stdin().is_terminal() {
+        return Ok(());
+    }
+    let message = format!("standard input is a terminal, which has no {what}");
+    Err(Advised::usage(message, "redirect standard input (`<FILE`), pipe to it, or name a file").into())
 }
 
 /// Returns whether `path` is a directory with entries.

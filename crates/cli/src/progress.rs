@@ -101,6 +101,7 @@ impl Progress for StoreProgress {
 
     fn work(&self, progress: &WorkProgress) {
         let (action, unit) = match progress.work {
+            Work::ReadArchive => (Action::Load, Unit::Bytes),
             Work::Save => (Action::Save, Unit::Bytes),
             Work::AddLayer => (Action::Commit, Unit::Bytes),
             Work::Collect => (Action::Remove, Unit::Files),
@@ -111,10 +112,18 @@ impl Progress for StoreProgress {
         let name = match progress.work {
             Work::Collect => "unneeded files",
             Work::PutOnTop => "the layers on top",
+            Work::ReadArchive if self.name.is_empty() => "the archive",
             _ => &self.name,
         };
         let task = NewTask { unit, total: progress.total, ..NewTask::new(action, name) };
         self.advance_work(Some(progress.work), task, progress.done, progress.total);
+        // Its layers have tasks of their own afterwards.
+        if progress.work == Work::ReadArchive
+            && progress.total == Some(progress.done)
+            && let Some(task) = self.state().work.remove(&Some(progress.work))
+        {
+            task.end(Outcome::Done);
+        }
     }
 
     fn message(&self, message: &str) {

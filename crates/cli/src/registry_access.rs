@@ -137,8 +137,8 @@ impl RegistryAccess {
         Ok(configuration)
     }
 
-    /// Returns the credential of the command line, and the option that has it. A token takes precedence over a user, and
-    /// a user needs no password, as in skopeo.
+    /// Returns the credential of the command line, and the option that has it. As in skopeo, a token takes precedence over
+    /// `--creds`, in which a user needs no password.
     ///
     /// # Errors
     /// Options exclude each other, a part is missing, or the user is empty.
@@ -150,6 +150,10 @@ impl RegistryAccess {
             return Err(usage(format!(
                 "only one of --{prefix}creds, --{prefix}username and --{prefix}no-creds can be used"
             )));
+        }
+        if has_username && self.registry_token.is_some() {
+            let text = format!("--{prefix}registry-token does not go with --{prefix}username and --{prefix}password");
+            return Err(usage(text));
         }
         let (user, password, option) = match (&self.creds, &self.username, &self.password) {
             (Some(creds), ..) => {

@@ -13,12 +13,13 @@ mod verity;
 use std::error::Error as StdError;
 use std::io;
 
-use vmroot::ErrorKind;
+use vmroot::{ErrorKind, ImageName};
 
 use crate::args::fetches_images;
 use crate::commands::boot::NoKernel;
 use crate::commands::mount::place::NoMountpoint;
 use crate::context::Context;
+use crate::output::StdoutFailed;
 pub(crate) use guests::of_report;
 
 /// The hint for a missing kernel.
@@ -79,6 +80,7 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
     if kind == ErrorKind::Cancelled {
         return match failed.verb {
             // Other verbs may have been cancelled while they did work that begins again.
+            "pull" if failed.images.iter().any(|name| ImageName::is_archive(name)) => None,
             "pull" => Some("what was fetched is kept: running the command again resumes".to_owned()),
             _ if failed.copies() => Some(COPIES_AGAIN.to_owned()),
             _ => None,
@@ -89,6 +91,8 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
         None.or_else(|| registries::remedy(cause.downcast_ref()?, failed))
             .or_else(|| images::of_store(cause.downcast_ref()?, failed))
             .or_else(|| images::of_encryption(cause.downcast_ref()?))
+            .or_else(|| images::of_sigstore_key(cause.downcast_ref()?, failed))
+            .or_else(|| images::of_openpgp_key(cause.downcast_ref()?, failed))
             .or_else(|| images::of_transport(cause.downcast_ref()?, failed))
             .or_else(|| names::remedy(cause.downcast_ref()?, failed))
             .or_else(|| files::of_cache(cause.downcast_ref()?))
@@ -108,6 +112,9 @@ pub(crate) fn remedy(causes: &[Cause<'_>], kind: ErrorKind, failed: &Failed<'_>)
             .or_else(|| files::of_fuse(cause.downcast_ref()?, failed))
             .or_else(|| files::of_kernel_mount(cause.downcast_ref()?))
     };
+    if causes.iter().any(|cause| cause.is::<StdoutFailed>()) {
+        return None;
+    }
     if let Some(hint) = paths::of_operand(causes, failed) {
         return Some(hint);
     }

@@ -1,6 +1,7 @@
 //! Errors of the command line that clap detects, in the program's own words.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
@@ -63,7 +64,15 @@ const HABITS: [(&str, &[&str], &str); 8] = [
 pub(crate) fn exit(error: &clap::Error, root: Command, words: &[OsString]) -> ! {
     use ClapErrorKind::{DisplayHelp, DisplayVersion};
     if matches!(error.kind(), DisplayHelp | DisplayVersion) {
-        error.exit();
+        let printed = error.print().and_then(|()| std::io::stdout().flush());
+        // A reader that has seen enough closes the pipe.
+        if let Err(error) = printed
+            && error.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            output::print_error(&format!("cannot write standard output: {error}"));
+            std::process::exit(1);
+        }
+        std::process::exit(0);
     }
     let failure = of_clap(error, root.clone(), words);
     if matches!(error.kind(), ClapErrorKind::MissingSubcommand) && !failure::is_json() {
@@ -207,7 +216,10 @@ impl ClapError<'_> {
                 }
                 format!("{argument} has the wrong number of values")
             }
-            ClapErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
+            ClapErrorKind::InvalidUtf8 => match self.words.iter().find(|word| word.to_str().is_none()) {
+                Some(word) => format!("the argument {word:?} is not valid UTF-8"),
+                None => "an argument is not valid UTF-8".to_owned(),
+            },
             _ => self.own_text(),
         }
     }

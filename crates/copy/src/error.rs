@@ -2,7 +2,7 @@
 
 use std::io;
 
-use vmroot_errors::{ErrorKind, Limit};
+use vmroot_errors::{ErrorKind, Limit, counted};
 use vmroot_model::Digest;
 
 /// The result of this crate's functions.
@@ -93,7 +93,7 @@ pub enum Error {
         source: Box<vmroot_encryption::Error>,
     },
     /// An image has fewer layers than a position of a layer to encrypt says.
-    #[error("image {image} of {place} has {count} layers, and none at the position {position}")]
+    #[error("image {image} of {place} has {}, and none at the position {position}", counted(*count, "layer"))]
     NoLayer {
         /// The source's name.
         place: String,

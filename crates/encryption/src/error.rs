@@ -99,6 +99,7 @@ impl Error {
         match self {
             Self::WrongHmac | Self::Annotations { .. } => ErrorKind::Integrity,
             Self::Limit { .. } => ErrorKind::Limit,
+            Self::NoKey { .. } | Self::NotDecryptable { .. } => ErrorKind::Authentication,
             Self::Key { .. } | Self::PasswordMissing | Self::PasswordWrong | Self::Recipient { .. } => ErrorKind::Usage,
             Self::Io(error) => Classified::of(error).map_or(ErrorKind::of_io(error), Classified::kind),
             _ => ErrorKind::Other,

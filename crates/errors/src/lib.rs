@@ -21,7 +21,7 @@ pub enum ErrorKind {
     Usage,
     /// A file, an image or a registry's object does not exist.
     NotFound,
-    /// A registry rejected all credentials.
+    /// A registry rejected all credentials, or no key that is given decrypts a layer.
     Authentication,
     /// Bytes do not have their digest, or a document, layer or index is invalid.
     Integrity,
@@ -157,6 +157,17 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// Returns a number with a noun, which is in the plural unless there is one.
+///
+/// ```
+/// assert_eq!(vmroot_errors::counted(1, "layer"), "1 layer");
+/// assert_eq!(vmroot_errors::counted(0, "layer"), "0 layers");
+/// ```
+pub fn counted(number: impl TryInto<u64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Returns an error's message and those of its causes, outermost first, with `: ` between them.

@@ -74,11 +74,9 @@ pub enum Error {
         parent: Digest,
     },
     /// A name that is neither a reference nor an id.
-    #[error("{name}")]
+    #[error("{source}")]
     InvalidName {
-        /// The name.
-        name: String,
-        /// The cause.
+        /// The cause, which has the name.
         source: Box<vmroot_model::Error>,
     },
     /// A saved archive that cannot be written.

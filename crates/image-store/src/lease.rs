@@ -53,9 +53,13 @@ impl Store {
     /// Ends a lease.
     ///
     /// # Errors
+    /// - [`Error::LeaseId`] if the id has not the form of one.
     /// - [`Error::NoSuchLease`] if there is none with this id.
     /// - [`Error::Cache`] if it cannot be removed.
     pub fn release_lease(&self, id: &str) -> Result<()> {
+        if !Lease::is_id(id) {
+            return Err(Error::LeaseId(id.to_owned()));
+        }
         if self.cache.remove_lease(id)? { Ok(()) } else { Err(Error::NoSuchLease(id.to_owned())) }
     }
 

@@ -39,6 +39,9 @@ pub struct VerifyProgress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Work {
+    /// An archive is read as a whole before its images are loaded: it is compressed, or comes through a pipe. The unit is
+    /// bytes as they arrive. The last event of an archive has the total, which may be unknown before.
+    ReadArchive,
     /// Images are written to an archive. The unit is bytes of their blobs.
     Save,
     /// The tar of a new layer is read. The unit is bytes, and the total is unknown.

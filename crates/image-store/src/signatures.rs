@@ -214,6 +214,24 @@ impl Store {
         identity: Option<&ImageIdentity>,
         admission: &Admission,
     ) -> Result<Option<Admitted>> {
+        let Some((verdict, seen)) = self.judge(image, identity, admission)? else { return Ok(None) };
+        match verdict.into_result() {
+            Ok(verdict) => Ok(Some(Admitted { verdict, seen })),
+            Err(refused) => Err(vmroot_transport::Error::RefusedByPolicy(refused).into()),
+        }
+    }
+
+    /// Judges an image as [`Self::check_policy`] does, and returns the verdict in either case; `None` if the policy accepts
+    /// the image by its name alone.
+    ///
+    /// # Errors
+    /// [`Error::Source`]: the image has no name in policies, or its documents are damaged.
+    pub fn judge(
+        &self,
+        image: &StoredSource,
+        identity: Option<&ImageIdentity>,
+        admission: &Admission,
+    ) -> Result<Option<(Verdict, SeenSignatures)>> {
         if admission.accepts_everything() {
             return Ok(None);
         }
@@ -226,7 +244,7 @@ impl Store {
         }
         // The root is that of the record, and must be that of the documents.
         self.chain(image.image())?;
-        Ok(Some(admission.check_as(&identity, image, &image.judged_documents()?.as_judged())?))
+        Ok(Some(admission.judge(&identity, image, &image.judged_documents()?.as_judged())))
     }
 
     /// Returns the attestations about an image of the store, by signers of the policy, among the bundles that were kept.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use vmroot_errors::ErrorKind;
+use vmroot_errors::{ErrorKind, counted};
 
 use crate::{Digest, Platform};
 
@@ -229,7 +229,7 @@ pub enum Error {
     },
 
     /// A config whose number of diff ids differs from its manifest's number of layers.
-    #[error("config {config} has {diff_ids} diff ids but manifest {manifest} has {layers} layers")]
+    #[error("config {config} has {} but manifest {manifest} has {}", counted(*diff_ids, "diff id"), counted(*layers, "layer"))]
     LayerCountMismatch {
         /// The digest of the config.
         config: Box<Digest>,

@@ -157,7 +157,8 @@ impl Omissions {
             lines.push(format!("not as in the image: {more} more"));
         }
         if self.cut_times > 0 {
-            lines.push(format!("not as in the image: {} times are cut to whole seconds", self.cut_times));
+            let times = if self.cut_times == 1 { "time is" } else { "times are" };
+            lines.push(format!("not as in the image: {} {times} cut to whole seconds", self.cut_times));
         }
         lines
     }

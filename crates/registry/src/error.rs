@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vmroot_errors::{Classified, ErrorKind};
+use vmroot_errors::{Classified, ErrorKind, counted};
 use vmroot_model::Digest;
 use vmroot_output::Cancelled;
 
@@ -205,7 +205,7 @@ pub enum Error {
     },
 
     /// The download of a blob was interrupted more often than the options allow.
-    #[error("gave up on {digest} at byte {offset} after {attempts} attempts in a row at {url}: {reason}")]
+    #[error("gave up on {digest} at byte {offset} after {} in a row at {url}: {reason}", counted(*attempts, "attempt"))]
     Interrupted {
         /// The URL of the request.
         url: String,
@@ -263,7 +263,7 @@ pub enum Error {
     },
 
     /// Other clients changed a list of referrers each time that it was written.
-    #[error("the list of referrers at {url} was changed by others after each of {attempts} attempts")]
+    #[error("the list of referrers at {url} was changed by others after each of {}", counted(*attempts, "attempt"))]
     ReferrersConflict {
         /// The URL of the list.
         url: String,
@@ -404,6 +404,7 @@ impl Error {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::RateLimited { .. } => ErrorKind::RateLimited,
             Self::ReferrersConflict { .. } => ErrorKind::InUse,
+            Self::Option { .. } => ErrorKind::Usage,
             Self::Unreachable { .. }
             | Self::Certificate { .. }
             | Self::Broken { .. }

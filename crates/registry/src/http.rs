@@ -145,7 +145,10 @@ impl Http {
             Some((since, reason)) if since.elapsed() < SILENT_TIME => Err(Failure::Transient(Error::Unreachable {
                 url: redacted(url),
                 cause: ConnectFailure::NoAnswer,
-                reason: format!("it did not answer {} seconds ago: {reason}", since.elapsed().as_secs()),
+                reason: format!(
+                    "it did not answer {} ago: {reason}",
+                    vmroot_errors::counted(since.elapsed().as_secs(), "second")
+                ),
             })),
             _ => Ok(()),
         }

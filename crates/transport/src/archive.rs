@@ -18,13 +18,29 @@ use crate::tar_members::TarMembers;
 use crate::{Error, Result};
 
 /// Options for opening archives.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ArchiveOptions {
     /// The directory for the decompressed form of a compressed archive. It is an unnamed file, which exists while the
     /// archive is in use.
     pub spool: PathBuf,
     /// The limits on decompressing an archive.
     pub limits: Limits,
+    /// Called while an archive is read as a whole first: one that is compressed, or comes through a pipe.
+    pub reading: Option<ReadingHook>,
+}
+
+/// A callback with the bytes that were read of a file or a pipe, and those of the whole if they are known. The first call
+/// has none, and the last one the same number twice.
+pub type ReadingHook = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
+
+impl fmt::Debug for ArchiveOptions {
+    /// Omits the callback.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArchiveOptions")
+            .field("spool", &self.spool)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The formats of archives and directories with images.

@@ -82,7 +82,7 @@ pub fn open_daemon(name: &DaemonName, options: &DaemonOptions) -> Result<Box<dyn
     let shown = format!("docker-daemon:{name}");
     let path = Path::new(&shown);
     let saved = engine.save(&name.to_string())?;
-    let members = TarMembers::scan(path, spool_plain(path, saved, &options.archive)?)?;
+    let members = TarMembers::scan(path, spool_plain(path, saved, None, &options.archive)?)?;
     let archive = DockerArchive::open(Arc::new(members), options.archive.limits)?;
     let images = archive.images();
     // The archive has one image. An engine may list it once for each of its names.

@@ -50,7 +50,7 @@ mod validate;
 mod whole;
 
 pub use admission::{Admission, Admitted, JudgedImage, SeenSignatures};
-pub use archive::{Archive, ArchiveLists, ArchiveOptions, Format};
+pub use archive::{Archive, ArchiveLists, ArchiveOptions, Format, ReadingHook};
 pub use containers_storage::{StorageConfig, StorageOptions, StorageUser, open_storage};
 pub use destination::{Accepts, BlobRole, ImageDestination, LayerForm, ManifestPlace, NewBlob, Reuse};
 pub use docker_archive::{LEGACY_VERSION, LegacyLayer, describe_legacy_layers};

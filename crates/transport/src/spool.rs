@@ -23,12 +23,15 @@ pub(crate) fn open_plain(path: &Path, options: &ArchiveOptions) -> Result<File> 
     if metadata.is_file() && sniff(&file).map_err(Error::io("read", path))? == Compression::None {
         return Ok(file);
     }
-    spool_plain(path, file, options)
+    let total = metadata.is_file().then_some(metadata.len());
+    spool_plain(path, file, total, options)
 }
 
-/// Copies the bytes of `reader` to an unnamed sparse file in `directory`, as they are. `path` is the reader's name in
-/// messages.
-pub(crate) fn spool_unchanged(path: &Path, reader: &mut impl Read, directory: &Path) -> Result<File> {
+/// Copies the bytes of `reader` to an unnamed sparse file in the spool directory, as they are. `path` is the reader's name
+/// in messages.
+pub(crate) fn spool_unchanged(path: &Path, reader: impl Read, options: &ArchiveOptions) -> Result<File> {
+    let directory = &options.spool;
+    let mut reader = Observed::new(reader, None, options);
     let spool = tempfile::tempfile_in(directory).map_err(Error::io("make a temporary file in", directory))?;
     let mut buffer = vec![0; COPY_SIZE];
     let mut position = 0;
@@ -43,6 +46,7 @@ pub(crate) fn spool_unchanged(path: &Path, reader: &mut impl Read, directory: &P
         position += len as u64;
     }
     spool.set_len(position).map_err(Error::io("write a temporary file in", directory))?;
+    reader.end();
     Ok(spool)
 }
 
@@ -61,10 +65,54 @@ fn sniff(file: &File) -> std::io::Result<Compression> {
     Ok(Compression::sniff(&start[..filled]))
 }
 
-/// Decodes the bytes of `reader` into an unnamed sparse file. `path` is the reader's name in messages.
-pub(crate) fn spool_plain(path: &Path, reader: impl Read, options: &ArchiveOptions) -> Result<File> {
+/// A reader whose bytes are counted for [`ArchiveOptions::reading`].
+struct Observed<'a, R> {
+    reader: R,
+    read: u64,
+    total: Option<u64>,
+    options: &'a ArchiveOptions,
+}
+
+impl<'a, R> Observed<'a, R> {
+    fn new(reader: R, total: Option<u64>, options: &'a ArchiveOptions) -> Self {
+        let observed = Self { reader, read: 0, total, options };
+        observed.report();
+        observed
+    }
+
+    fn report(&self) {
+        if let Some(hook) = &self.options.reading {
+            hook(self.read, self.total);
+        }
+    }
+
+    /// Reports the end.
+    fn end(&mut self) {
+        self.total = Some(self.read);
+        self.report();
+    }
+}
+
+impl<R: Read> Read for Observed<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.read += count as u64;
+        self.report();
+        Ok(count)
+    }
+}
+
+/// Decodes the bytes of `reader` into an unnamed sparse file. `path` is the reader's name in messages, and `total` the
+/// number of its bytes, if it is known.
+pub(crate) fn spool_plain(
+    path: &Path,
+    reader: impl Read,
+    total: Option<u64>,
+    options: &ArchiveOptions,
+) -> Result<File> {
     let decompress = |source| Error::Decompress { path: path.to_owned(), source };
-    let mut decoder = Decoder::new(reader, &options.limits).map_err(decompress)?;
+    let mut observed = Observed::new(reader, total, options);
+    let mut decoder = Decoder::new(&mut observed, &options.limits).map_err(decompress)?;
     let plain = tempfile::tempfile_in(&options.spool).map_err(Error::io("make a temporary file in", &options.spool))?;
     let mut position = 0;
     loop {
@@ -72,6 +120,8 @@ pub(crate) fn spool_plain(path: &Path, reader: impl Read, options: &ArchiveOptio
         if piece.is_empty() {
             // Zeros at the end are a hole, so the length is set explicitly.
             plain.set_len(position).map_err(Error::io("write a temporary file in", &options.spool))?;
+            drop(decoder);
+            observed.end();
             return Ok(plain);
         }
         write_sparse(&plain, piece, position).map_err(Error::io("write a temporary file in", &options.spool))?;

@@ -95,17 +95,17 @@ fn is_standard_input(path: &Path) -> bool {
 
 /// Opens a file for reading at any offset. Returns it with its modification time.
 fn open_file(path: &Path, options: &TarballOptions) -> Result<(Section, SystemTime)> {
-    let spool = &options.archive.spool;
+    let archive = &options.archive;
     let (file, modified) = if is_standard_input(path) {
-        (spool_unchanged(path, &mut io::stdin().lock(), spool)?, SystemTime::now())
+        (spool_unchanged(path, io::stdin().lock(), archive)?, SystemTime::now())
     } else {
-        let mut file = File::open(path).map_err(Error::io("open", path))?;
+        let file = File::open(path).map_err(Error::io("open", path))?;
         let metadata = file.metadata().map_err(Error::io("stat", path))?;
         if metadata.is_dir() {
             return Err(Error::NotAnArchive { path: path.to_owned(), reason: "it is a directory".to_owned() });
         }
         let modified = metadata.modified().map_err(Error::io("stat", path))?;
-        (if metadata.is_file() { file } else { spool_unchanged(path, &mut file, spool)? }, modified)
+        (if metadata.is_file() { file } else { spool_unchanged(path, file, archive)? }, modified)
     };
     let len = file.metadata().map_err(Error::io("stat", path))?.len();
     Ok((Section::new(Arc::new(file), 0, len), modified))
@@ -120,7 +120,8 @@ fn describe(path: &Path, section: Section, options: &TarballOptions) -> Result<C
         Compression::Gzip => MediaType::OCI_LAYER_GZIP,
         Compression::Zstd => MediaType::OCI_LAYER_ZSTD,
         Compression::Bzip2 | Compression::Xz => {
-            let plain = spool_plain(path, section, &options.archive)?;
+            let total = Some(section.len());
+            let plain = spool_plain(path, section, total, &options.archive)?;
             let len = plain.metadata().map_err(Error::io("stat", path))?.len();
             let section = Section::new(Arc::new(plain), 0, len);
             let diff_id = hash_tar(path, &mut section.clone())?;

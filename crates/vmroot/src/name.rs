@@ -23,6 +23,18 @@ pub fn is_id(name: &str) -> bool {
     name.starts_with("sha256:") || (SHORT_ID..=WHOLE_ID).contains(&name.len()) && is_hex(name)
 }
 
+/// Returns a name without a registry under `localhost/`; `None` for any other name, and for ids.
+pub(crate) fn local_name(name: &str) -> Option<Reference> {
+    // Only the whole name of an image of Docker Hub has its registry, and `localhost` is none there.
+    let has_registry =
+        name.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':', '[']) || first == "localhost");
+    if has_registry || is_id(name) {
+        return None;
+    }
+    Reference::parse(name).ok()?;
+    Reference::parse(&format!("localhost/{name}")).ok()
+}
+
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -11,10 +11,10 @@ use vmroot::{
 };
 
 use crate::context::Context;
-use crate::display::{Action, LONG, NewTask, Outcome};
+use crate::display::Action;
 use crate::exit::{Advised, UsageError};
-use crate::output;
 use crate::progress::StoreProgress;
+use crate::{output, paths};
 
 /// Saves images to a file or to standard output.
 pub(crate) fn save(
@@ -29,6 +29,7 @@ pub(crate) fn save(
     if out.is_none() {
         output::refuse_terminal("an archive", "use -o FILE, or pipe it to another program")?;
     }
+    out.map_or(Ok(()), paths::refuse_terminal)?;
     let name = out.map_or("standard output".into(), file_name);
     let client = context.client()?.with_progress(StoreProgress::of_work(Action::Fetch, &name));
     note_zstd(context, &client, images, format);
@@ -67,6 +68,11 @@ fn compressed_ending(path: &Path) -> Option<&'static str> {
     [".gz", ".tgz", ".zst"].into_iter().find(|ending| name.ends_with(ending))
 }
 
+/// Returns the last part of the path of an archive, or the name of standard input, for progress.
+fn name_for_progress(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { file_name(path) }
+}
+
 /// Returns the last part of a path, for progress.
 fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
@@ -98,17 +104,17 @@ pub(crate) fn load(
     all_platforms: bool,
 ) -> anyhow::Result<()> {
     files.iter().try_for_each(|file| check_is_path(file))?;
-    let client = context.client()?.with_progress(StoreProgress::of_work(Action::Load, ""));
+    if files.iter().any(|file| file == Path::new("-") || file == Path::new("/dev/stdin")) {
+        paths::refuse_terminal_input("archive")?;
+    }
+    let names: Vec<_> = files.iter().map(|file| name_for_progress(file)).collect();
+    let client = context.client()?.with_progress(StoreProgress::of_work(Action::Load, &names.join(", ")));
     let path = |file: &PathBuf| if file == Path::new("-") { PathBuf::from("/dev/stdin") } else { file.clone() };
     let paths: Vec<PathBuf> = files.iter().map(path).collect();
     let platforms = requested_platforms(context, platforms);
     let options =
         LoadOptions { platforms, all_platforms, selector: picked.map(parse_pick).transpose()?, admission: None };
-    // An archive that is compressed or comes through a pipe is read as a whole first.
-    let names: Vec<_> = files.iter().map(|file| file_name(file)).collect();
-    let task = NewTask::new(Action::Load, names.join(", ")).start(LONG);
     let report = client.load_archives(&paths, &options)?;
-    task.end(Outcome::Done);
     // The progress ends before the results.
     drop(client);
     for note in &report.notes {
@@ -148,6 +154,10 @@ fn check_is_path(file: &Path) -> anyhow::Result<()> {
     let hint = match transport {
         "oci" | "oci-archive" | "docker-archive" => {
             let path = details.split(':').next().unwrap_or_default();
+            if path == "-" {
+                let message = format!("{name}: there is no such file");
+                return Err(Advised::not_found(message, "`vmroot load -` reads standard input").into());
+            }
             format!("load takes paths: `vmroot load {path}`; `vmroot pull {name}` takes names with a transport")
         }
         _ => format!("load takes paths of archives; `vmroot pull {name}` takes names with a transport"),

@@ -11,6 +11,7 @@ use crate::args::{CommitArguments, LayerCompression};
 use crate::context::Context;
 use crate::display::Action;
 use crate::exit::{Advised, UsageError};
+use crate::paths;
 use crate::progress::StoreProgress;
 
 use super::pull::print_image;
@@ -25,6 +26,7 @@ pub(crate) fn commit(
     let commit = commit_options(options)?;
     let layer = match (layer, &options.from_upper) {
         (Some(path), _) if path == Path::new("-") => {
+            paths::refuse_terminal_input("layer")?;
             CommitLayer::Reader(NewLayer { name: "standard input".to_owned(), reader: Box::new(std::io::stdin()) })
         }
         (Some(path), _) if is_forgotten_tag(path) => {

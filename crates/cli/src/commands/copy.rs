@@ -21,11 +21,12 @@ use crate::args::{
     MultiArch, TransferArguments,
 };
 use crate::context::Context;
+use crate::display::Action;
 use crate::encryption;
 use crate::environment::this_platform;
 use crate::exit::{Advised, UsageError};
-use crate::output;
-use crate::progress::CopyTasks;
+use crate::progress::{CopyTasks, StoreProgress};
+use crate::{human, output, paths};
 
 /// Copies an image, and prints what was done.
 pub(crate) fn copy(
@@ -35,6 +36,10 @@ pub(crate) fn copy(
     arguments: &CopyArguments,
 ) -> anyhow::Result<()> {
     let (from, to) = (parse_name(source)?, parse_name(destination)?);
+    refuse_dash(&to)?;
+    if let Some(path) = to.path() {
+        paths::refuse_terminal(path)?;
+    }
     // The only platform is that of the source, too.
     let context = &match &*platforms(&arguments.images) {
         [only] => context.with_platform(only.clone()),
@@ -49,6 +54,7 @@ pub(crate) fn copy(
     options.encryption = encryption::encryption(&arguments.encryption)?;
     let client = context.client()?;
     let reader = side::source_client(context, &client, &arguments.source)?;
+    let reader = reader.with_progress(StoreProgress::of_work(Action::Load, ""));
     let parallel = arguments.transfer.image_parallel_copies;
     let writer = side::destination_client(context, &client, &arguments.destination.side, parallel)?;
     let source = reader.open_source_for(&from, &options.selection)?;
@@ -61,6 +67,24 @@ pub(crate) fn copy(
         file.write_all(report.manifest.digest.to_string().as_bytes()).context("--digestfile")?;
     }
     print_report(context, &from, &to, &report, arguments.transfer.dry_run)
+}
+
+/// Fails for a file or directory with the name `-`, which stands for standard output in other commands.
+fn refuse_dash(to: &ImageName) -> anyhow::Result<()> {
+    let ImageName::Archive { format, path, .. } = to else { return Ok(()) };
+    if path != Path::new("-") {
+        return Ok(());
+    }
+    let hint = match format {
+        Format::DockerArchive | Format::OciArchive => {
+            format!(
+                "{format}:/dev/stdout writes to a pipe, and so does `vmroot save IMAGE -o -` for an image of the cache; \
+                 {format}:./- names a file"
+            )
+        }
+        _ => format!("{format}:./- names a directory"),
+    };
+    Err(Advised::usage(format!("{to}: `-` is not standard output here"), hint).into())
 }
 
 /// Creates the file of `--digestfile`, before the copy, so that a mistyped path is noticed. A dry run writes none.
@@ -255,7 +279,8 @@ fn print_report(
         _ if is_dry_run => format!("would copy {from} to {to}"),
         report if report.was_present => format!("{to} has the image already: {digest}"),
         report => {
-            format!("copied {from} to {to}: {digest} ({} blobs written, {} reused)", report.written, report.reused)
+            let written = human::count(report.written as u64, "blob");
+            format!("copied {from} to {to}: {digest} ({written} written, {} reused)", report.reused)
         }
     };
     output::print_note(&text);

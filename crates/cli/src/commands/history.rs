@@ -13,7 +13,7 @@ use crate::docker_format::{
     align_rows, ellipsis, format_rows, human_size, invalid_template, one_cell, parse_time, short_id, since,
 };
 use crate::exit::Advised;
-use crate::output;
+use crate::{human, output};
 
 /// The number of characters of a command that are printed without `--no-trunc`.
 const MAX_COMMAND: usize = 45;
@@ -64,11 +64,14 @@ fn note_mismatch(name: &str, image: &Image, steps: &[(HistoryStep, Option<LayerS
     let layers = image.record().layers.len();
     let entries = image.config().history();
     if entries.is_empty() && layers > 0 {
-        return output::print_note(&format!("note: {name} has no history, and {layers} layers"));
+        let layers = human::count(layers as u64, "layer");
+        return output::print_note(&format!("note: {name} has no history, and {layers}"));
     }
     let with_layer = entries.iter().filter(|entry| !entry.empty_layer).count();
     if with_layer != layers || steps.iter().any(|(step, _)| step.lacks_layer()) {
-        output::print_note(&format!("note: the history of {name} has {with_layer} entries for {layers} layers"));
+        let entries = if with_layer == 1 { "1 entry".to_owned() } else { format!("{with_layer} entries") };
+        let layers = human::count(layers as u64, "layer");
+        output::print_note(&format!("note: the history of {name} has {entries} for {layers}"));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::args::ImagesArguments;
 use crate::context::Context;
 use crate::docker_format::{ago, format_rows, human_size, invalid_template, parse_time, short_id};
 use crate::exit::Advised;
-use crate::{output, times};
+use crate::{human, output, times};
 
 /// The text of a field without a value.
 const NONE: &str = "<none>";
@@ -271,7 +271,7 @@ fn print_description(description: &Description) -> anyhow::Result<()> {
         ),
         ("platform", description.platform.to_string()),
         ("created", description.config.created().map(readable_time).unwrap_or_default()),
-        ("size", format!("{} in {} layers", output::format_bytes(total), layers.len())),
+        ("size", format!("{} in {}", output::format_bytes(total), human::count(layers.len() as u64, "layer"))),
         ("entrypoint", container.entrypoint.join(" ")),
         ("cmd", container.cmd.join(" ")),
         ("working dir", container.working_dir.clone()),
@@ -345,7 +345,7 @@ fn remote_config(
 }
 
 /// Returns a name of the cache without `docker://` or `vmroot:`, with which other commands accept it.
-fn name_in_cache(name: &str) -> anyhow::Result<&str> {
+fn untagged_name(name: &str) -> anyhow::Result<&str> {
     match name.strip_prefix("docker://").or_else(|| name.strip_prefix("vmroot:")) {
         Some(name) => Ok(name),
         None if ImageName::has_transport(name) => Err(Advised::usage(
@@ -372,17 +372,19 @@ fn print_untagged(records: &[Record]) -> anyhow::Result<()> {
 
 /// Takes names from images, and keeps the images.
 pub(crate) fn untag(context: &Context, names: &[String]) -> anyhow::Result<()> {
-    let client = context.client_of_cache()?;
-    let parse = |name: &String| match Reference::parse(name_in_cache(name)?) {
+    let parse = |name: &String| match Reference::parse(untagged_name(name)?) {
         // Written with its algorithm, an id looks like a name with a tag.
-        Ok(reference) if !name.starts_with("sha256:") => Ok(reference),
+        Ok(_) if !name.starts_with("sha256:") => untagged_name(name),
         Err(error) if !vmroot::is_id(name) => Err(anyhow::Error::from(vmroot::Error::from(error))),
         _ => {
             let message = format!("{name} is an id, and untag takes names");
             Err(Advised::usage(message, format!("`vmroot rm {name}` removes the image with all its names")).into())
         }
     };
-    let references = names.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
+    let names = names.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
+    let client = context.client_of_cache()?;
+    let whole = |name: &&str| Ok(Reference::parse(&client.name_in_cache(name)?).map_err(vmroot::Error::from)?);
+    let references = names.iter().map(whole).collect::<anyhow::Result<Vec<_>>>()?;
     let mut removed = Vec::new();
     for reference in &references {
         let untagged = client.untag(reference, context.requested_platform())?;

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::exit::Advised;
 use crate::interruptible::{CancellableReader, open_nonblocking};
 use crate::output;
-use crate::paths::NewDirectory;
+use crate::paths::{self, NewDirectory};
 
 /// Runs a command on one layer.
 pub(crate) fn layer(context: &Context, command: LayerCommand) -> anyhow::Result<()> {
@@ -27,7 +27,10 @@ pub(crate) fn layer(context: &Context, command: LayerCommand) -> anyhow::Result<
 
 fn index(context: &Context, tar: &Path, directory: &Path) -> anyhow::Result<()> {
     let source = match tar == Path::new("-") {
-        true => io::stdin().as_fd().try_clone_to_owned()?.into(),
+        true => {
+            paths::refuse_terminal_input("layer")?;
+            io::stdin().as_fd().try_clone_to_owned()?.into()
+        }
         // The open of a named pipe must not wait for a writer: a signal could not cancel that wait.
         false => open_nonblocking(tar).with_context(|| tar.display().to_string())?,
     };

@@ -157,6 +157,9 @@ fn ask(arguments: &LoginArguments, cancel: &Cancel) -> anyhow::Result<(String, S
         Some(user) => user.clone(),
         None => prompt::ask("Username: ", cancel)?.unwrap_or_default(),
     };
+    if user.is_empty() {
+        return Err(empty());
+    }
     let password = match &arguments.password {
         Some(password) => password.clone(),
         None if arguments.password_stdin => {
@@ -169,9 +172,13 @@ fn ask(arguments: &LoginArguments, cancel: &Cancel) -> anyhow::Result<(String, S
         }
         None => prompt::ask_hidden("Password: ", cancel)?.unwrap_or_default(),
     };
-    if user.is_empty() || password.is_empty() {
-        let hint = "credentials of a registry have both; `vmroot logout REGISTRY` removes stored ones";
-        return Err(Advised::usage("the user or the password is empty", hint).into());
+    if password.is_empty() {
+        return Err(empty());
     }
     Ok((user, password))
+}
+
+fn empty() -> anyhow::Error {
+    let hint = "credentials of a registry have both; `vmroot logout REGISTRY` removes stored ones";
+    Advised::usage("the user or the password is empty", hint).into()
 }

@@ -46,6 +46,10 @@ pub(crate) fn mount(context: &Context, image: &str, directory: &Path, options: &
         output::print_note(&format!("`vmroot mounts` will show less of this mount: {error:#}"));
     }
     if detached::is_background_process() && !mount.needs_process() {
+        if let Some(log) = &options.log {
+            let log = log.display();
+            output::print_note(&format!("note: {log} is not written: the kernel serves this mount, without messages"));
+        }
         return detached::report_ready(None);
     }
     let unmounter = mount.unmounter();

@@ -1,8 +1,9 @@
 //! `policy explain` and `policy check`.
 
 use serde_json::{Value, json};
-use vmroot::PolicyReport;
+use vmroot::config_files::is_short;
 use vmroot::trust::{Accepted, Coverage, Examined, Judgement, Outcome, Requirement, Verdict};
+use vmroot::{Image, ImageName, PolicyReport, Reference, is_id};
 
 use crate::args::PolicyCommand;
 use crate::context::Context;
@@ -20,17 +21,48 @@ pub(crate) fn policy(context: &Context, command: PolicyCommand) -> anyhow::Resul
 /// Prints the requirements that apply to an image, and the verdict.
 fn explain(context: &Context, name: &str) -> anyhow::Result<()> {
     let client = context.client()?;
-    let chosen = ChosenName::ask(&client, name, &context.cancel())?;
-    let report = client.explain_policy(&chosen.name, context.requested_platform())?;
-    print(context, name, report.as_ref())
+    let cached = match is_id(name) || is_short(name) && !ImageName::has_transport(name) {
+        true => client.find(name, context.requested_platform()).ok(),
+        false => None,
+    };
+    let report = match &cached {
+        // A short name means the image that other commands find by it.
+        Some(image) => match source_of(image).filter(|_| !is_id(name)) {
+            Some(reference) => client.explain_policy(&format!("docker://{reference}"), context.requested_platform()),
+            None => {
+                output::print_note(&format!("{name} is an image of the cache: its kept signatures are judged"));
+                client.check_policy(image)
+            }
+        },
+        None => {
+            let chosen = ChosenName::ask(&client, name, &context.cancel())?;
+            client.explain_policy(&chosen.name, context.requested_platform())
+        }
+    };
+    print(context, name, report?.as_ref())
 }
 
-/// Checks an image of the cache, and prints the same.
+/// Returns the name of a cached image in its registry; `None` for one of a file, or that was made here.
+fn source_of(image: &Image) -> Option<&Reference> {
+    let record = image.record();
+    let reference = record.reference.as_ref().filter(|_| record.loaded_from.is_none() && !record.is_made_here())?;
+    Some(reference).filter(|reference| reference.domain() != "localhost")
+}
+
+/// Checks an image of the cache, and prints the same. An image that is refused is an error.
 fn check(context: &Context, name: &str) -> anyhow::Result<()> {
     let client = context.client()?;
     let image = client.find(name, context.requested_platform())?;
     let report = client.check_policy(&image)?;
-    print(context, name, report.as_ref())
+    print(context, name, report.as_ref())?;
+    let verdict = report.and_then(|report| report.verdict).map(Verdict::into_result);
+    match verdict {
+        Some(Err(refused)) => {
+            let error = vmroot::transport::Error::RefusedByPolicy(refused);
+            Err(vmroot::Error::from(error).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn print(context: &Context, name: &str, report: Option<&PolicyReport>) -> anyhow::Result<()> {

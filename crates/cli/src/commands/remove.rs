@@ -24,9 +24,7 @@ pub(crate) fn remove(context: &Context, names: &[String], force: bool) -> anyhow
 fn remove_one(context: &Context, client: &Client, name: &str, force: bool, all: &mut Vec<Value>) -> anyhow::Result<()> {
     let image = client.find(name, context.requested_platform())?;
     context.note_platform(name, &image.record().platform);
-    let by_name = ImageName::has_transport(name)
-        || vmroot::Reference::parse(name)
-            .is_ok_and(|reference| image.record().reference.as_ref().is_some_and(|own| own.name() == reference.name()));
+    let by_name = ImageName::has_transport(name) || is_found_by_name(&image, name);
     let holders = match by_name && has_other_names(client, &image)? {
         // The image stays under its other names.
         true => Vec::new(),
@@ -65,6 +63,13 @@ fn remove_one(context: &Context, client: &Client, name: &str, force: bool, all: 
         output::print_note(&format!("the files of {name} stay until they are no longer in use by {}", list(&users)));
     }
     Ok(())
+}
+
+/// Returns whether an image was found by a name, which may be short, and not by its id or the beginning of that.
+fn is_found_by_name(image: &Image, name: &str) -> bool {
+    let Some(own) = &image.record().reference else { return false };
+    let is_own = vmroot::Reference::parse(name).is_ok_and(|reference| own.name() == reference.name());
+    is_own || !vmroot::is_id(name) && !image.id().hex().starts_with(name)
 }
 
 /// Returns whether an image has a record besides that by which it was found.

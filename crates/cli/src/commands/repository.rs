@@ -24,7 +24,9 @@ use crate::exit::Advised;
 
 /// Parses the name of an image in a registry, with or without `docker://`.
 fn parse_image(name: &str) -> anyhow::Result<Reference> {
-    if !ImageName::has_transport(name) && !name.contains("://") {
+    let has_scheme = name.starts_with("http://") || name.starts_with("https://");
+    // The error for a scheme is that of a reference, which says what to omit.
+    if !ImageName::has_transport(name) && (has_scheme || !name.contains("://")) {
         return Ok(Reference::parse(name).map_err(vmroot::Error::from)?);
     }
     match ImageName::parse(name).map_err(vmroot::Error::from)? {

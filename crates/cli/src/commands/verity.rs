@@ -15,7 +15,8 @@ use vmroot::verity::{Error, Options, Superblock, find_appended, format};
 use crate::args::{TreeArguments, VerityCommand};
 use crate::context::Context;
 use crate::display::{Action, LONG, NewTask, Outcome};
-use crate::{output, paths, progress};
+use crate::exit::Advised;
+use crate::{human, output, paths, progress};
 
 use disk::Disk;
 pub(super) use record::TreeRecord;
@@ -99,6 +100,9 @@ fn format_tree(
             formatted
         }
     };
+    if let Some(tree) = tree {
+        output::print_note(&format!("the hash tree is in {}", tree.display()));
+    }
     let record = TreeRecord::new(&formatted, tree);
     match context.json() {
         true => Ok(output::print_json(&serde_json::to_value(&record)?)?),
@@ -118,12 +122,26 @@ fn dump(context: &Context, path: &Path, offset: Option<u64>) -> anyhow::Result<(
             read => read.map(|superblock| (superblock, 0)),
         },
     };
-    let (superblock, offset) = found.map_err(vmroot::Error::from).with_context(|| path.display().to_string())?;
+    let (superblock, offset) = found.map_err(|error| of_tree(error, path))?;
     let record = TreeRecord::of(&superblock, None, Some(path), offset);
     match context.json() {
         true => Ok(output::print_json(&serde_json::to_value(&record)?)?),
         false => Ok(output::print_text(record.to_text().as_bytes())?),
     }
+}
+
+fn read_superblock(file: &File, path: &Path, offset: u64) -> anyhow::Result<Superblock> {
+    Superblock::read(file, offset).map_err(|error| of_tree(error, path))
+}
+
+/// Returns an error about the file of a tree. A disk image may have been named in place of its tree.
+fn of_tree(error: Error, path: &Path) -> anyhow::Error {
+    let beside = beside(path);
+    if matches!(error, Error::NoSuperblock { .. }) && beside.is_file() {
+        let hint = format!("{} has the hash tree of this image", beside.display());
+        return Advised::new(format!("{}: {error}", path.display()), hint).into();
+    }
+    anyhow::Error::from(vmroot::Error::from(error)).context(path.display().to_string())
 }
 
 fn open(path: &Path) -> anyhow::Result<File> {
@@ -134,9 +152,7 @@ fn open(path: &Path) -> anyhow::Result<File> {
 fn appended(file: &File, path: &Path) -> anyhow::Result<u64> {
     let length = disk::length_of(file, path)?;
     let found = find_appended(file, length).map_err(vmroot::Error::from)?;
-    found
-        .ok_or_else(|| vmroot::Error::from(Error::NoSuperblock { offset: 0 }))
-        .with_context(|| path.display().to_string())
+    found.ok_or_else(|| of_tree(Error::NoSuperblock { offset: 0 }, path))
 }
 
 /// Calls `work` with options that show its progress. An error has the name of the disk image.

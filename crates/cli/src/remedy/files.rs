@@ -149,6 +149,9 @@ pub(super) fn of_root(error: &RootError, failed: &Failed<'_>) -> Option<String> 
             "make the shared cache readable, or run the command without it to fetch the image".to_owned()
         }
         RootError::Contents { shared: None, .. } => "`vmroot verify --repair` repairs the cache".to_owned(),
+        RootError::NotADirectory(path) if path.ends_with(b"/") => {
+            "it is a file: the path names it without the slash at the end".to_owned()
+        }
         RootError::IsADirectory(_) => "`vmroot ls` lists directories, `vmroot cp` copies them".to_owned(),
         RootError::NotALink(_) => "`vmroot resolve` resolves any path, `vmroot stat` describes it".to_owned(),
         _ => return None,
@@ -180,6 +183,12 @@ pub(super) fn of_system(error: &io::Error, failed: &Failed<'_>) -> Option<String
     Some(hint.to_owned())
 }
 
+/// Returns whether a command with such a name writes to the cache.
+fn uses_cache(verb: &str) -> bool {
+    let word = verb.split(' ').next().unwrap_or_default();
+    !["cp", "verity", "layer", "man", "completions", "standalone-sign", "generate-sigstore-key"].contains(&word)
+}
+
 /// Returns the hint for errors of a kind that no type says more about.
 pub(super) fn of_kind(kind: ErrorKind, failed: &Failed<'_>) -> Option<String> {
     match (kind, failed.verb) {
@@ -188,6 +197,9 @@ pub(super) fn of_kind(kind: ErrorKind, failed: &Failed<'_>) -> Option<String> {
              another directory for temporary files"
                 .to_owned(),
         ),
+        (ErrorKind::NoSpace, verb) if !uses_cache(verb) => {
+            Some("free space on the file system of the output".to_owned())
+        }
         (ErrorKind::NoSpace, _) => {
             Some("`vmroot gc` frees space; --cache names a cache on another file system".to_owned())
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tracing::subscriber::{NoSubscriber, with_default};
-use vmroot::{ImageName, encryption, image_store, transport};
+use vmroot::{ImageName, encryption, image_store, openpgp, sigstore, transport};
 
 use super::{Failed, names, paths};
 use crate::context::NO_CACHE;
@@ -102,6 +102,22 @@ pub(super) fn of_encryption(error: &encryption::Error) -> Option<String> {
     .to_owned())
 }
 
+/// Returns the hint for an error of a private key of sigstore.
+pub(super) fn of_sigstore_key(error: &sigstore::Error, failed: &Failed<'_>) -> Option<String> {
+    matches!(error, sigstore::Error::PassphraseMissing | sigstore::Error::PassphraseWrong).then(|| match failed.copies() {
+        true => "--sign-passphrase-file FILE has the passphrase, or privateKeyPassphraseFile in the file of --sign-by-sigstore; \
+                 without them, it is asked for on a terminal"
+            .to_owned(),
+        false => "COSIGN_PASSWORD has the passphrase; without it, it is asked for on a terminal".to_owned(),
+    })
+}
+
+/// Returns the hint for an error of an OpenPGP key.
+pub(super) fn of_openpgp_key(error: &openpgp::Error, failed: &Failed<'_>) -> Option<String> {
+    let option = if failed.copies() { "--sign-passphrase-file" } else { "--passphrase-file" };
+    matches!(error, openpgp::Error::Passphrase(_)).then(|| format!("{option} FILE has the passphrase"))
+}
+
 /// Returns the names of images in the cache that are nearly the same. Errors are ignored: the hint is not the failure.
 fn similar_images(name: &str, failed: &Failed<'_>) -> Vec<String> {
     // Without a log: the command has written its warnings of the caches already.
@@ -139,12 +155,12 @@ fn of_localhost(name: &str, candidates: &[String]) -> Vec<String> {
     candidates.iter().find(|candidate| **candidate == whole).cloned().into_iter().collect()
 }
 
-/// Returns the hint for a name that is that of an image in the cache but for `localhost/`.
+/// Returns the hint for a pull of a name that is that of an image in the cache but for `localhost/`.
 pub(super) fn of_short_name(failed: &Failed<'_>) -> Option<String> {
     let is_short = |name: &&String| !name.contains('/') && !ImageName::has_transport(name) && !vmroot::is_id(name);
     let named = failed.images.iter().filter(is_short);
     let near = named.flat_map(|name| similar_images(name, failed)).find(|near| near.starts_with("localhost/"))?;
-    Some(format!("the cache has {near}: write the whole name"))
+    Some(format!("the cache has {near}, which needs no pull: the other commands find it by its short name"))
 }
 
 /// Returns the hint for an error of an archive, a layout or a directory.
@@ -157,6 +173,9 @@ pub(super) fn of_transport(error: &transport::Error, failed: &Failed<'_>) -> Opt
         Error::InvalidName { name, .. } => match name.split_once(':') {
             Some(("docker", details)) if !details.starts_with("//") => format!("did you mean docker://{details}?"),
             Some((word, _)) if !transports::NAMES.contains(&word) => names::transport(word),
+            None if name.is_empty() => {
+                "write docker://NAME for an image of a registry, and vmroot:NAME for that of the cache".to_owned()
+            }
             None => {
                 format!("did you mean docker://{name}, the image of a registry, or vmroot:{name}, that of the cache?")
             }
@@ -180,6 +199,9 @@ pub(super) fn of_transport(error: &transport::Error, failed: &Failed<'_>) -> Opt
             true => layouts().to_owned(),
             false => archives(path),
         },
+        Error::Io { path, .. } if path == Path::new("-") => {
+            "/dev/stdin in place of - reads standard input, and so does `vmroot load -`".to_owned()
+        }
         Error::Io { path, source, .. } if source.kind() == std::io::ErrorKind::NotADirectory => {
             archives(path.parent().unwrap_or(path))
         }
@@ -202,6 +224,9 @@ pub(super) fn of_transport(error: &transport::Error, failed: &Failed<'_>) -> Opt
         }
         Error::DaemonUnreachable { .. } => {
             "check that the Docker engine runs; DOCKER_HOST or --daemon-host names its address".to_owned()
+        }
+        Error::RefusedByPolicy(_) if failed.verb == "policy" => {
+            "signatures are fetched when an image is pulled; registries.d names their places".to_owned()
         }
         Error::RefusedByPolicy(_) => {
             "`vmroot policy explain IMAGE` prints the requirements and what was found; registries.d names the places of \

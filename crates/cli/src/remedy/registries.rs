@@ -54,6 +54,9 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
         Error::Unreachable { cause: ConnectFailure::NotTls, .. } => {
             "--plain-http reaches a registry without TLS".to_owned()
         }
+        Error::Unreachable { url, reason, .. } if url.starts_with("https:") && reason.contains("tls handshake eof") => {
+            "a server without TLS breaks such connections: --plain-http reaches it".to_owned()
+        }
         Error::Unreachable { cause: ConnectFailure::UnknownHost, url, .. } if host(url) == "registry-1.docker.io" => {
             "check the network; HTTPS_PROXY names a proxy. A name without a registry stands for one of docker.io"
                 .to_owned()
@@ -62,6 +65,9 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
             "check the spelling of the registry, and the network; HTTPS_PROXY names a proxy".to_owned()
         }
         Error::Unreachable { .. } => "check the network; HTTPS_PROXY names a proxy".to_owned(),
+        Error::Broken { url, .. } if url.starts_with("http:") && has_plain_http(failed) => {
+            "a server that speaks TLS breaks such connections: run the command without --plain-http".to_owned()
+        }
         Error::Broken { .. } | Error::Stalled { .. } | Error::Interrupted { .. } if failed.copies() => {
             format!("{}; --retry-times raises the number of tries", super::COPIES_AGAIN)
         }
@@ -90,8 +96,8 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
             }
             None => return None,
         },
-        Error::Status { status: 400, message, .. } if is_plain_http_refused(message) => {
-            "the registry speaks HTTPS: run the command without --plain-http".to_owned()
+        Error::Status { status: 400, message, .. } if has_plain_http(failed) && is_plain_http_refused(message) => {
+            "the registry speaks TLS: run the command without --plain-http".to_owned()
         }
         Error::ReferrersConflict { .. } => "run the command again".to_owned(),
         Error::DeleteUnsupported { .. } => {
@@ -101,9 +107,15 @@ pub(super) fn remedy(error: &Error, failed: &Failed<'_>) -> Option<String> {
     })
 }
 
-/// Returns whether a server says that it expects TLS, in the words of Go or of nginx.
+/// Returns whether `--plain-http` is given.
+fn has_plain_http(failed: &Failed<'_>) -> bool {
+    failed.context.is_some_and(|context| context.registry_arguments().plain_http)
+}
+
+/// Returns whether the answer to a request without TLS says that the server expects it: Go names an HTTPS server, nginx an
+/// HTTPS port, and Apache an SSL-enabled server port.
 fn is_plain_http_refused(message: &str) -> bool {
-    message.contains("HTTP request to an HTTPS server") || message.contains("plain HTTP request was sent to HTTPS port")
+    ["HTTPS", "https", "SSL", "TLS"].iter().any(|word| message.contains(word))
 }
 
 /// Returns the options that give credentials for a URL once.

@@ -137,9 +137,9 @@ fn a_pull_decrypts_and_a_run_without_a_key_says_so() {
     let recipients = ["jwe:p256.pub.pem", "jwe:rsa.pub.pem"].map(recipient);
     lab.skopeo(&recipients, &lab.oci("plain:v1"), &lab.oci("encrypted:v1"));
     let name = lab.oci("encrypted:v1");
-    let message = lab.program.fails(1, ["pull", &name]);
+    let message = lab.program.fails(4, ["pull", &name]);
     assert!(message.contains("no key for that is given") && message.contains("--decryption-key"), "{message}");
-    let message = lab.program.fails(1, ["pull", &format!("--decryption-key={}", key("p384.pkcs8.pem")), &name]);
+    let message = lab.program.fails(4, ["pull", &format!("--decryption-key={}", key("p384.pkcs8.pem")), &name]);
     assert!(message.contains("none of the given keys"), "{message}");
     let options = [format!("--decryption-key={}", key("p256.pkcs8.pem"))];
     let id = lab.program.ok(["pull", &options[0], &name]);
@@ -150,7 +150,7 @@ fn a_pull_decrypts_and_a_run_without_a_key_says_so() {
     let message = lab.program.fails(1, ["save", "--format", "docker-archive-v24", "-o", "x.tar", id.trim()]);
     assert!(message.contains("encrypted layers") && message.contains("oci-archive"), "{message}");
     let other = Program::new();
-    other.fails(1, ["load", "-i", &archive]);
+    other.fails(4, ["load", "-i", &archive]);
     let password = lab.program.file("password", "secret\n").display().to_string();
     let legacy = key("rsa.legacy-aes256.pem");
     other.ok(["load", "-i", &archive, &format!("--decryption-key={legacy}:file={password}")]);

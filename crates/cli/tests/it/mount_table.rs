@@ -150,3 +150,35 @@ fn mount_without_a_record_is_listed() {
     test.umount();
     fs::remove_file(&record).unwrap();
 }
+
+/// A relative path could lead through the mountpoint, and so to files of the image.
+#[test]
+fn the_directories_of_a_view_are_listed_without_detours() {
+    let Some(test) = MountTest::as_root("the place") else { return };
+    let arguments = ["mount", &test.image, ".", "--detach", "--upper=../up/per", "--work=../work", "--arch=amd64"];
+    let mut command = test.program.command(arguments);
+    crate::program::CommandOutput::from(command.current_dir(&test.place).output().unwrap()).ok();
+    let mount = listed(&test).unwrap();
+    let of_home = |name: &str| test.program.path("").canonicalize().unwrap().join(name);
+    assert_eq!((&mount["upper"], &mount["work"]), (&json!(of_home("up/per")), &json!(of_home("work"))));
+    test.program.ok(["umount", test.place.to_str().unwrap()]);
+}
+
+/// The kernel serves a mount without a process that could write a log.
+#[test]
+fn a_log_that_is_not_written_is_noted() {
+    let Some(test) = MountTest::as_root("the place") else { return };
+    if erofs::cannot_mount() {
+        return;
+    }
+    let log = test.program.path("log");
+    let option = format!("--log={}", log.display());
+    let place = test.place.to_str().unwrap();
+    for (driver, is_written) in [("--driver=erofs", false), ("--driver=fuse", true)] {
+        let output = test.program.run(["mount", &test.image, place, "--detach", driver, &option, "--arch=amd64"]);
+        assert!(output.status.success(), "{output}");
+        assert_eq!(log.exists(), is_written, "{output}");
+        assert_eq!(output.stderr.contains("is not written"), !is_written, "{output}");
+        test.program.ok(["umount", place]);
+    }
+}

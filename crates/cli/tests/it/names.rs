@@ -220,3 +220,81 @@ fn ids_are_not_looked_up_in_a_registry() {
         }
     }
 }
+
+/// podman and buildah name their images `localhost/NAME`. As there, every command finds them by the short name, unless
+/// the cache has an image of Docker Hub under it.
+#[test]
+fn short_names_find_images_under_localhost() {
+    let program = Program::new();
+    let (local, hub) = (image("amd64"), image("arm64"));
+    let archive = docker_archive::write(&[(&local, &["localhost/saved:1"])], Layout::Docker25);
+    program.ok(["load", program.file("local.tar", archive).to_str().unwrap()]);
+    let id = local.config_digest.to_string();
+    let found = |name: &str| program.json(["inspect", "--json", "--pull=never", name])["id"].clone();
+    assert_eq!(found("saved:1"), id);
+    for verb in [
+        &["ls", "--pull=never", "saved:1"][..],
+        &["cat", "saved:1", "etc/motd"],
+        &["config", "saved:1"],
+        &["history", "saved:1"],
+        &["why", "saved:1", "etc/motd"],
+        &["diff", "saved:1", "localhost/saved:1"],
+        &["df", "saved:1"],
+        &["policy", "check", "saved:1"],
+        &["policy", "explain", "saved:1"],
+        &["lease", "create", "saved:1"],
+        &["copy", "vmroot:saved:1", "oci:copied"],
+        &["copy", "--all", "vmroot:saved:1", "oci:all"],
+        &["commit", "saved:1", "--change=ENV A=b"],
+    ] {
+        let mut command = program.command(verb);
+        CommandOutput::from(command.current_dir(program.path("")).output().unwrap()).ok();
+    }
+    for name in ["saved", "saved:1", "localhost/saved"] {
+        let listed = program.json(["images", "--json", name]);
+        assert_eq!(listed[0]["reference"], "localhost/saved:1", "{name}");
+        let saved = program.path("saved.tar");
+        program.ok(["save", name, "-o", saved.to_str().unwrap()]);
+        let other = Program::new();
+        other.ok(["load", saved.to_str().unwrap()]);
+        assert_eq!(other.json(["images", "--json"])[0]["reference"], "localhost/saved:1", "{name}");
+    }
+    for name in ["saved:2", "docker.io/library/saved:1", "library/saved:1"] {
+        let message = program.fails(3, ["ls", name, "--pull=never"]);
+        assert!(message.contains("no such image"), "{name}: {message}");
+    }
+    program.ok(["tag", "saved:1", "localhost/other:1"]);
+    assert_eq!(program.ok(["untag", "other:1"]), "localhost/other:1\n");
+    // An image of Docker Hub has the name before that of podman.
+    let archive = docker_archive::write(&[(&hub, &["saved:1"])], Layout::Docker25);
+    program.ok(["load", program.file("hub.tar", archive).to_str().unwrap()]);
+    let command = ["inspect", "--json", "--pull=never", "--arch=arm64", "saved:1"];
+    assert_eq!(program.json(command)["id"], hub.config_digest.to_string());
+    assert_eq!(program.ok(["rm", "saved:1", "--arch=arm64"]), "docker.io/library/saved:1\n");
+    // Only the name by which it was found is removed.
+    program.ok(["tag", "saved:1", "kept:1"]);
+    program.ok(["lease", "release"].iter().map(|word| (*word).to_owned()).chain(leases(&program)));
+    assert_eq!(program.ok(["rm", "saved:1"]), "localhost/saved:1\n");
+    assert_eq!(found("kept:1"), id);
+}
+
+fn leases(program: &Program) -> Vec<String> {
+    program.ok(["lease", "list", "--quiet"]).lines().map(str::to_owned).collect()
+}
+
+/// Both commands on policies judge the image that a short name finds.
+#[test]
+fn a_policy_judges_the_image_that_a_short_name_finds() {
+    let program = Program::new();
+    let archive = docker_archive::write(&[(&image("amd64"), &["localhost/saved:1"])], Layout::Docker25);
+    program.ok(["load", program.file("local.tar", archive).to_str().unwrap()]);
+    let policy = program.file("policy.json", r#"{"default":[{"type":"reject"}]}"#).display().to_string();
+    let command = |verb: &str| program.run(["policy", verb, "--policy", &policy, "saved:1", "--json"]);
+    let (explained, checked) = (command("explain"), command("check"));
+    assert!(explained.status.success(), "{explained}");
+    assert_eq!(checked.status.code(), Some(5), "{checked}");
+    let report = |output: &CommandOutput| serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+    assert_eq!(report(&explained), report(&checked));
+    assert_eq!(report(&checked)["requirements"], json!(["reject"]));
+    assert!(checked.stderr.contains("rejects the image"), "{checked}");
+}

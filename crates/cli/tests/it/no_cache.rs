@@ -120,3 +120,21 @@ fn empty_variables_are_unset() {
     assert!(program.command(["load", DEMO, "--arch=amd64"]).env("VMROOT_CACHE", "").status().unwrap().success());
     assert!(default.join("blobs").is_dir());
 }
+
+/// A command that fails leaves no cache that it has made, and never removes a directory of the user.
+#[test]
+fn a_failed_command_leaves_no_new_cache() {
+    let registry = Registry::start();
+    let missing = format!("{}/test/none:v1", registry.host());
+    for program in without_cache() {
+        let existed = program.cache().exists();
+        for verb in [&["ls", &missing][..], &["pull", &missing], &["load", "/missing"], &["export", &missing, "x.tar"]]
+        {
+            program.fails(3, verb);
+            if !existed {
+                assert!(!program.cache().exists(), "{verb:?}");
+            }
+        }
+        assert_eq!(program.cache().exists(), existed);
+    }
+}

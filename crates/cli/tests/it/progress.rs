@@ -1,6 +1,8 @@
 //! Progress: bars at several widths, lines without a terminal, events, and the names of silent registries.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use vmroot_testkit::registry::{Auth, Fault, Registry, Rule};
 use vmroot_testkit::sample::noise;
 
 use crate::program::Program;
-use crate::samples::{noisy, serve};
+use crate::samples::{image, noisy, serve};
 use crate::screen::Terminal;
 
 /// The bytes of a layer.
@@ -482,4 +484,29 @@ fn variables_choose_colours() {
             assert_eq!(has_colour, terminal, "{about}");
         }
     }
+}
+
+/// An archive from a pipe is read as a whole first. Its bytes are shown as they arrive.
+#[test]
+fn an_archive_from_a_pipe_shows_its_bytes() {
+    let program = Program::new();
+    let archive = docker_archive::write(&[(&image("amd64"), &["demo:1"])], Layout::Docker25);
+    let mut command = program.command(["load", "-", "--progress=json"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut events = BufReader::new(child.stderr.take().unwrap()).lines().map(|line| {
+        let line = line.unwrap();
+        serde_json::from_str::<Value>(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    });
+    stdin.write_all(&archive[..1000]).unwrap();
+    // The work is shown once it takes long.
+    let advanced = events.find(|event| event["current"] == 1000).expect("the first bytes are shown");
+    assert_eq!((&advanced["name"], &advanced["total"]), (&json!("standard input"), &Value::Null), "{advanced}");
+    stdin.write_all(&archive[1000..]).unwrap();
+    drop(stdin);
+    let end = events.find(|event| event["event"] == "end").expect("its end is shown");
+    assert_eq!((&end["current"], &end["total"]), (&json!(archive.len()), &json!(archive.len())), "{end}");
+    assert_eq!((&end["action"], &end["outcome"]), (&json!("load"), &json!("done")), "{end}");
+    assert!(events.count() > 0, "a note names the image");
+    assert!(child.wait().unwrap().success());
 }

@@ -161,8 +161,9 @@ fn openpgp_signatures_go_both_ways_with_skopeo() {
     assert!(check.contains("verdict:      accepted") && check.contains(&lab.fingerprint), "{check}");
     let reject = lab.path("reject.json");
     fs::write(&reject, r#"{"default":[{"type":"reject"}]}"#).unwrap();
-    let refused = lab.program.fails(5, ["policy", "check", "--policy", &reject.display().to_string(), &by_skopeo]);
-    assert!(refused.contains("rejects"), "{refused}");
+    let refused = lab.program.run(["policy", "check", "--policy", &reject.display().to_string(), &by_skopeo]);
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("requirements: reject"), "{refused}");
+    assert!(refused.status.code() == Some(5) && refused.stderr.contains("rejects"), "{refused}");
 }
 
 /// Debian 12 builds skopeo without sigstore, so the judges of [`newer_programs_agree`] come from a newer release.
@@ -436,4 +437,32 @@ fn find(base: &Path, beginning: &str) -> PathBuf {
     let entries = fs::read_dir(base).unwrap().map(|entry| entry.unwrap());
     let mut found = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(beginning));
     found.next().unwrap_or_else(|| panic!("no {beginning} in {}", base.display())).path()
+}
+
+/// A passphrase that is missing or wrong is invalid usage, and the hint names the place of the right one.
+#[test]
+fn a_wrong_passphrase_says_where_the_right_one_belongs() {
+    let program = Program::new();
+    let prefix = program.path("key").display().to_string();
+    let run = |passphrase: Option<&str>, arguments: &[&str]| -> crate::program::CommandOutput {
+        let mut command = program.command(arguments);
+        command.env_remove("COSIGN_PASSWORD").stdin(std::process::Stdio::null());
+        passphrase.map(|passphrase| command.env("COSIGN_PASSWORD", passphrase));
+        command.output().unwrap().into()
+    };
+    run(Some("right"), &["generate-sigstore-key", "--output-prefix", &prefix]).ok();
+    let (key, file) = (format!("{prefix}.private"), program.file("passphrase", "wrong\n").display().to_string());
+    let predicate = program.file("predicate.json", "{}").display().to_string();
+    let attest = ["attest", "--key", &key, "--type=vuln", "--predicate", &predicate, "localhost:1/x"];
+    for passphrase in [None, Some("wrong")] {
+        for arguments in [&["sign", "--key", &key, "localhost:1/x"][..], &attest] {
+            let message = run(passphrase, arguments).fails(2);
+            assert!(message.contains("COSIGN_PASSWORD has the passphrase"), "{message}");
+        }
+    }
+    let copy = ["copy", "dir:/missing", "dir:/missing", "--sign-by-sigstore-private-key", &key];
+    for options in [&[][..], &["--sign-passphrase-file", &file]] {
+        let message = run(None, &[&copy, options].concat()).fails(2);
+        assert!(message.contains("--sign-passphrase-file FILE has the passphrase"), "{message}");
+    }
 }

@@ -1,5 +1,5 @@
 //! Escaping on a terminal: names, labels, variables and errors of a hostile image must not control the terminal. Pipes
-//! get the bytes unchanged.
+//! get the bytes of results unchanged. Archives neither come from a terminal nor go to one.
 
 use std::fs::File;
 use std::io::Read;
@@ -66,12 +66,20 @@ impl Hostile {
 }
 
 /// Runs a command with a terminal as standard output and standard error, and returns the bytes that the terminal got.
-fn at_a_terminal(mut command: Command) -> Vec<u8> {
+fn at_a_terminal(command: Command) -> Vec<u8> {
+    with_terminal(command, false)
+}
+
+/// Runs a command as [`at_a_terminal`] does, with the terminal as standard input too, if `reads` is set.
+fn with_terminal(mut command: Command, reads: bool) -> Vec<u8> {
     let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&near).unwrap();
     unlockpt(&near).unwrap();
     let name = ptsname(&near, Vec::new()).unwrap();
     let far = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    if reads {
+        command.stdin(far.try_clone().unwrap());
+    }
     command.env("TERM", "xterm").stdout(far.try_clone().unwrap()).stderr(far);
     let mut child = command.spawn().unwrap();
     drop(command);
@@ -161,6 +169,38 @@ fn pipes_get_bytes_unchanged() {
     let path = [b"d/", NAME].concat();
     let mut cat = hostile.program.command(["cat".as_bytes(), hostile.image.as_bytes(), &path].map(as_os_str_of));
     assert_eq!(cat.arg("--arch=amd64").output().unwrap().stdout, b"raw \x1b[31m\n");
+}
+
+/// A message is one line, so that a name cannot forge a line of a log.
+#[test]
+fn messages_are_one_line_in_pipes_too() {
+    let program = Program::new();
+    let name = format!("missing{TEXT}vmroot: forged");
+    let message = program.fails(3, ["load", &name]);
+    assert_eq!(message.lines().count(), 1, "{message:?}");
+    assert!(is_harmless(message.as_bytes()) && message.contains("\\nvmroot: forged"), "{message:?}");
+}
+
+#[test]
+fn archives_neither_come_from_a_terminal_nor_go_to_one() {
+    let hostile = Hostile::new();
+    for (verb, shown) in [
+        (&["load", "-"][..], "standard input is a terminal"),
+        (&["pull", "tarball:-"], "standard input is a terminal"),
+        (&["pull", "docker-archive:/dev/stdin"], "standard input is a terminal"),
+        (&["commit", "IMAGE", "-"], "standard input is a terminal"),
+        (&["layer", "index", "-", "--output=index"], "standard input is a terminal"),
+        (&["save", "IMAGE"], "does not go to a terminal"),
+        (&["save", "IMAGE", "--output=/dev/stdout"], "/dev/stdout is a terminal"),
+        (&["export", "IMAGE", "/dev/stdout", "--format=tar"], "/dev/stdout is a terminal"),
+        (&["copy", "vmroot:demo", "docker-archive:/dev/stdout"], "/dev/stdout is a terminal"),
+    ] {
+        let mut command = hostile.command(verb);
+        command.current_dir(hostile.program.path(""));
+        let sent = with_terminal(command, true);
+        let text = String::from_utf8_lossy(&sent);
+        assert!(text.contains(shown) && is_harmless(&sent), "{verb:?}: {text:?}");
+    }
 }
 
 fn as_os_str_of(bytes: &[u8]) -> &std::ffi::OsStr {

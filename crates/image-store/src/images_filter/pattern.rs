@@ -5,6 +5,9 @@ use vmroot_model::Reference;
 /// The beginning of the full names of Docker Hub.
 const DOCKER_HUB: &str = "docker.io/";
 
+/// The beginning of the names of images that podman and buildah have built.
+const LOCAL: &str = "localhost/";
+
 /// A pattern of names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
@@ -57,14 +60,16 @@ impl Pattern {
         Ok(Self { parts, is_full: text.starts_with(DOCKER_HUB) })
     }
 
-    /// Returns whether the pattern matches a name with its tag or digest, or the name alone.
+    /// Returns whether the pattern matches a name with its tag or digest, or the name alone. An image under `localhost/`
+    /// is found by its short name too.
     pub(super) fn fits(&self, reference: &Reference) -> bool {
         let tagged = match reference.tag_or_default() {
             Some(tag) if reference.tag().is_none() => reference.with_tag(tag).unwrap_or_else(|_| reference.clone()),
             _ => reference.clone(),
         };
         let text = if self.is_full { tagged.to_string() } else { tagged.familiar() };
-        self.matches(&text) || self.matches(name_of(&text))
+        let is_match = |text: &str| self.matches(text) || self.matches(name_of(text));
+        is_match(&text) || text.strip_prefix(LOCAL).is_some_and(is_match)
     }
 
     /// Returns whether the pattern matches the whole text.

@@ -110,7 +110,7 @@ fn named<'a>(snapshot: &'a Snapshot, name: &str) -> Result<(Vec<&'a Record>, boo
             return match (found.is_empty(), parsed) {
                 (false, _) => Ok((found, false)),
                 (true, Err(source)) if !crate::lookup::is_id_prefix(name) => {
-                    Err(Error::InvalidName { name: name.to_owned(), source: Box::new(source) })
+                    Err(Error::InvalidName { source: Box::new(source) })
                 }
                 (true, _) => Err(no_such_image(name, None)),
             };

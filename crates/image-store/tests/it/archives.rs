@@ -34,7 +34,8 @@ impl Cache {
     }
 
     fn load(&self, archives: &[&[u8]]) -> Result<LoadReport, Error> {
-        let options = ArchiveOptions { spool: self.directory.path().to_owned(), limits: Limits::default() };
+        let options =
+            ArchiveOptions { spool: self.directory.path().to_owned(), limits: Limits::default(), reading: None };
         let open = |(number, bytes): (usize, &&[u8])| {
             let path = self.directory.path().join(format!("{number}.tar"));
             fs::write(&path, bytes).unwrap();
@@ -226,7 +227,8 @@ fn the_same_archive_is_loaded_twice_at_once() {
     fs::write(&path, &archive).unwrap();
     let load = || {
         let store = Store::open(StoreOptions::new(cache.store.directory())).unwrap();
-        let options = ArchiveOptions { spool: cache.directory.path().to_owned(), limits: Limits::default() };
+        let options =
+            ArchiveOptions { spool: cache.directory.path().to_owned(), limits: Limits::default(), reading: None };
         let lists = [ArchiveLists::open(&path, &options).unwrap()];
         let report = store.load(&lists, &LoadOptions::default(), &progress()).unwrap();
         assert_eq!(*report.images[0].image.id(), image.config_digest);

@@ -130,7 +130,8 @@ impl Schema1 {
     fn check_count(&self, format: ManifestFormat, layers: &[WrittenLayer]) -> Result<()> {
         let expected = self.layers_in(format).len();
         if layers.len() != expected {
-            let reason = format!("it has {expected} layers, but {} were written", layers.len());
+            let reason =
+                format!("it has {}, but {} were written", vmroot_errors::counted(expected, "layer"), layers.len());
             return Err(self.not_convertible(format, reason));
         }
         Ok(())

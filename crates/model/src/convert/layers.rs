@@ -67,7 +67,8 @@ pub(super) fn written(
     losses: &mut Vec<Loss>,
 ) -> Result<Vec<Descriptor>> {
     if old.len() != layers.len() {
-        let reason = format!("it has {} layers, but {} were written", old.len(), layers.len());
+        let reason =
+            format!("it has {}, but {} were written", vmroot_errors::counted(old.len(), "layer"), layers.len());
         return Err(manifest.not_convertible(format, reason));
     }
     let pairs = old.iter().zip(layers);

@@ -56,9 +56,9 @@ impl Manifest {
         }
         let with_files = history.iter().filter(|it| !it.empty_layer).count();
         if with_files != self.layers().len() {
-            let layers = self.layers().len();
-            let reason =
-                format!("the history of its config has {with_files} steps with files, but it has {layers} layers");
+            let (steps, layers) =
+                (vmroot_errors::counted(with_files, "step"), vmroot_errors::counted(self.layers().len(), "layer"));
+            let reason = format!("the history of its config has {steps} with files, but it has {layers}");
             return Err(self.not_convertible(FORMAT, reason));
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vmroot_errors::with_causes;
+use vmroot_errors::{counted, with_causes};
 use vmroot_model::Digest;
 
 use super::StreamedBody;
@@ -222,7 +222,8 @@ impl<'a> Sender<'a> {
         let options = self.client.options();
         if !self.backoff.fail(options) {
             let attempts = self.backoff.failures();
-            return Err(self.interrupted(format!("gave up after {attempts} attempts in a row: {error}")));
+            let attempts = counted(attempts, "attempt");
+            return Err(self.interrupted(format!("gave up after {attempts} in a row: {error}")));
         }
         let pause = self.backoff.next_pause(options, wait);
         tracing::info!("the upload was interrupted at byte {}", self.offset);

@@ -44,7 +44,7 @@ impl SavedArchive {
 }
 
 pub(crate) fn options(spool: &Path) -> ArchiveOptions {
-    ArchiveOptions { spool: spool.to_owned(), limits: Limits::default() }
+    ArchiveOptions { spool: spool.to_owned(), limits: Limits::default(), reading: None }
 }
 
 pub(crate) fn name(name: &str) -> ImageSelector {

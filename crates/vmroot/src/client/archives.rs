@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use vmroot_image_store::{LoadOptions, LoadReport, SaveOptions};
+use vmroot_image_store::{LoadOptions, LoadReport, Record, SaveOptions};
+use vmroot_model::Reference;
 use vmroot_output::OutputFile;
 use vmroot_transport::{ArchiveLists, ImageName};
 
@@ -58,17 +59,29 @@ impl Client {
     }
 
     fn stored_names<N: AsRef<str>>(&self, names: &[N]) -> Result<Vec<String>> {
-        names.iter().map(|name| self.stored_name(name.as_ref())).collect()
+        names.iter().map(|name| self.name_in_cache(name.as_ref())).collect()
     }
 
-    /// Returns the name in the cache of an image that may be named with a transport, as for [`Self::find`].
-    pub(super) fn stored_name(&self, name: &str) -> Result<String> {
+    /// Returns the name under which the cache has an image that [`Self::find`] finds by `name`: a short name is completed,
+    /// and a transport removed. A name without a tag also finds other tags than `latest`. A name that the cache does not
+    /// have is returned as it is, and so is an id.
+    ///
+    /// # Errors
+    /// The name is malformed, the records cannot be listed, or the file after `TRANSPORT:` cannot be read.
+    pub fn name_in_cache(&self, name: &str) -> Result<String> {
         if !ImageName::has_transport(name) {
-            return Ok(name.to_owned());
+            let candidates = self.names_in_cache(name)?;
+            // Only short names have other meanings.
+            let records = if candidates.len() > 1 { self.images()? } else { Vec::new() };
+            let is_prefix = |record: &Record| record.id().hex().starts_with(name);
+            let is_here = |candidate: &String| {
+                records.iter().any(|record| has_name(record, candidate) || candidate == name && is_prefix(record))
+            };
+            return Ok(candidates.into_iter().find(is_here).unwrap_or_else(|| name.to_owned()));
         }
         match ImageName::parse(name)? {
             ImageName::Docker(reference) => Ok(reference.to_string()),
-            ImageName::Cache(name) => Ok(name),
+            ImageName::Cache(name) => self.name_in_cache(&name),
             _ => {
                 let image = self.find(name, None)?;
                 Ok(image.record().reference.as_ref().map_or_else(|| image.id().to_string(), ToString::to_string))
@@ -87,4 +100,15 @@ impl Client {
         let options = LoadOptions { admission, ..options.clone() };
         Ok(self.store.load(&archives, &options, &self.progress)?)
     }
+}
+
+/// Returns whether a record is that of a name. Without a tag and a digest, the name is that of its repository.
+fn has_name(record: &Record, name: &str) -> bool {
+    let (Ok(wanted), Some(own)) = (Reference::parse(name), &record.reference) else { return false };
+    own.name() == wanted.name()
+        && match (wanted.tag(), wanted.digest()) {
+            (None, None) => true,
+            (_, Some(digest)) => [&record.digest, &record.manifest.digest].contains(&digest),
+            (tag, None) => own.digest().is_none() && own.tag_or_default() == tag,
+        }
 }

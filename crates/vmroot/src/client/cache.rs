@@ -13,7 +13,7 @@ use vmroot_verity::KeptLeaves;
 
 use super::Client;
 use crate::Result;
-use crate::name::check_name;
+use crate::name::{check_name, local_name};
 
 impl Client {
     /// Returns the records of all images in the cache and in shared ones, ordered by name.
@@ -27,6 +27,9 @@ impl Client {
 
     /// Finds an image in the cache by reference, id, or unique prefix of an id. `TRANSPORT:details` names the same
     /// image as for [`Self::pull_with`]: `docker://NAME` is `NAME`, and a file is read to find out its image.
+    ///
+    /// A name without a registry that nothing else has is also looked up under `localhost/`, as podman and buildah name
+    /// the images that they build.
     ///
     /// Without a platform, it is the image for the host's, or one that
     /// [`ClientOptions::fallback`](crate::ClientOptions::fallback) allows. [`Record::platform`] is its platform.
@@ -50,6 +53,11 @@ impl Client {
             return match self.store.find_or(name, platform, fallback) {
                 Err(vmroot_image_store::Error::NoSuchImage(missing)) => {
                     check_name(name)?;
+                    if let Some(local) = local_name(name)
+                        && let Some(image) = self.find_reference(&local, platform, fallback)?
+                    {
+                        return Ok(image);
+                    }
                     Err(vmroot_image_store::Error::NoSuchImage(missing).into())
                 }
                 found => Ok(found?),
@@ -66,12 +74,40 @@ impl Client {
     #[cfg(feature = "registry")]
     fn find_by_short_name(&self, name: &str, platform: Option<&Platform>, fallback: Fallback) -> Result<Option<Image>> {
         for reference in self.configured_names(name)? {
-            match self.store.find_or(&reference.to_string(), platform, fallback) {
-                Err(vmroot_image_store::Error::NoSuchImage(_)) => {}
-                found => return Ok(Some(found?)),
+            if let Some(image) = self.find_reference(&reference, platform, fallback)? {
+                return Ok(Some(image));
             }
         }
         Ok(None)
+    }
+
+    /// Finds the image of a reference; `None` if the cache has no image of this name.
+    fn find_reference(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+        fallback: Fallback,
+    ) -> Result<Option<Image>> {
+        match self.store.find_or(&reference.to_string(), platform, fallback) {
+            Err(vmroot_image_store::Error::NoSuchImage(_)) => Ok(None),
+            found => Ok(Some(found?)),
+        }
+    }
+
+    /// Returns the references that a name without a transport may have in the cache, in the order in which they are
+    /// tried. The last is the name itself under `localhost/`, as podman and buildah name the images that they build.
+    ///
+    /// # Errors
+    /// The configuration cannot be read.
+    pub(super) fn names_in_cache(&self, name: &str) -> Result<Vec<String>> {
+        #[cfg(feature = "registry")]
+        let configured = self.configured_names(name)?;
+        #[cfg(not(feature = "registry"))]
+        let configured: Vec<Reference> = Vec::new();
+        let mut names: Vec<String> = configured.iter().map(ToString::to_string).collect();
+        names.push(name.to_owned());
+        names.extend(local_name(name).map(|local| local.to_string()));
+        Ok(names)
     }
 
     /// Returns the names that a short name stands for in the configuration.

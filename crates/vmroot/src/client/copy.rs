@@ -88,14 +88,7 @@ impl Client {
 
     /// Returns the images of the cache under a name, as the source of a list.
     fn list_source(&self, name: &str) -> Result<StoredSource> {
-        #[cfg(feature = "registry")]
-        for reference in self.configured_names(name)? {
-            match self.store.list_source(&reference.to_string()) {
-                Err(vmroot_image_store::Error::NoSuchImage(_)) => {}
-                found => return Ok(found?),
-            }
-        }
-        Ok(self.store.list_source(name)?)
+        Ok(self.store.list_source(&self.name_in_cache(name)?)?)
     }
 
     /// Opens the destination of an image, for a [`Copier`].

@@ -50,17 +50,16 @@ impl Client {
     }
 
     /// Judges an image of the cache by the client's policy, with the signatures that were kept when it was pulled or
-    /// loaded. Nothing is fetched. Returns `None` without a policy.
+    /// loaded. Nothing is fetched. Returns `None` without a policy. An image that is not accepted is no error: the verdict
+    /// has the reason, and [`Verdict::into_result`] makes an error of it.
     ///
     /// # Errors
-    /// - [`ErrorKind::Policy`](crate::ErrorKind::Policy): the policy does not accept the image.
-    /// - The image has no name in policies, or its documents are damaged.
+    /// The image has no name in policies, or its documents are damaged.
     pub fn check_policy(&self, image: &Image) -> Result<Option<PolicyReport>> {
         let Some(admission) = &self.policy else { return Ok(None) };
         let source = self.store.source(image);
         let identity = source.identity()?;
-        let admitted = self.store.check_policy(&source, Some(&identity), admission)?;
-        let verdict = admitted.map(|admitted| admitted.verdict);
+        let verdict = self.store.judge(&source, Some(&identity), admission)?.map(|(verdict, _)| verdict);
         Ok(Some(PolicyReport { verdict, ..report(&*admission.policy, identity) }))
     }
 

@@ -44,6 +44,7 @@ impl Client {
         let chain = self.store.chain(image)?;
         let (mut policy, mut attestations) = (None, Vec::new());
         if let Some(admission) = self.policy.as_ref().filter(|_| !image.record().is_made_here()) {
+            self.admit_cached(image)?;
             policy = self.check_policy(image)?;
             let source = self.store.source(image);
             attestations = self.store.verified_attestations(&source, &source.identity()?, admission)?;

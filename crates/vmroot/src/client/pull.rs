@@ -1,13 +1,14 @@
 //! Pulls of images, from registries, archives, layouts and directories.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use vmroot_image_store::{Fallback, Image, PullPolicy, PullRequest, choose};
+use vmroot_image_store::{Fallback, Image, PullPolicy, PullRequest, Work, WorkProgress, choose};
 use vmroot_model::{Platform, Reference};
 use vmroot_transport::{Archive, ArchiveImage, ArchiveOptions, ImageName, ImageSelector, ImageSource, SeenSignatures};
 
 use super::Client;
-use crate::name::{check_name, is_id};
+use crate::name::{check_name, is_id, local_name};
 use crate::{Description, ErrorKind, Result};
 
 /// Options of one pull.
@@ -151,7 +152,13 @@ impl Client {
     /// Returns whether [`Self::pull_with`] may fetch an image again that [`Self::image`] returned for `name`, for example
     /// because [`Self::root`] found it damaged: the policy allows it, and `name` names it in a registry.
     pub fn can_pull_again(&self, image: &Image, name: &str, options: &PullOptions) -> bool {
-        options.policy != PullPolicy::Never && is_name_of(image, name) && image.record().loaded_from.is_none()
+        // An image under `localhost/` was made by other means, and a registry has another one under the short name.
+        let own = image.record().reference.as_ref().map(Reference::name);
+        let is_local = local_name(name).is_some_and(|local| own == Some(local.name()));
+        options.policy != PullPolicy::Never
+            && is_name_of(image, name)
+            && !is_local
+            && image.record().loaded_from.is_none()
     }
 
     /// Returns whether an id of an image in the cache begins with `name`.
@@ -228,7 +235,10 @@ impl Client {
     }
 
     pub(super) fn archive_options(&self) -> ArchiveOptions {
-        ArchiveOptions { spool: self.temporary_dir().to_owned(), limits: self.store.options().limits }
+        let progress = Arc::clone(&self.progress);
+        let reading = move |done, total| progress.work(&WorkProgress::new(Work::ReadArchive, done, total));
+        let limits = self.store.options().limits;
+        ArchiveOptions { spool: self.temporary_dir().to_owned(), limits, reading: Some(Arc::new(reading)) }
     }
 
     /// Returns the platform to choose, and the fallback if no image matches it. A platform that is named has none.

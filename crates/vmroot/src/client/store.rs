@@ -46,14 +46,7 @@ impl Client {
     /// - [`ErrorKind::Other`](crate::ErrorKind::Other): the beginning of an id is that of several images.
     /// - The records cannot be read or written.
     pub fn tag(&self, source: &str, names: &[Reference], platform: Option<&Platform>) -> Result<Tagged> {
-        let source = &*self.stored_name(source)?;
-        #[cfg(feature = "registry")]
-        for reference in self.configured_names(source)? {
-            match self.store.tag(&reference.to_string(), names, platform, &*self.progress) {
-                Err(vmroot_image_store::Error::NoSuchImage(_)) => {}
-                tagged => return Ok(tagged?),
-            }
-        }
+        let source = &*self.name_in_cache(source)?;
         match self.store.tag(source, names, platform, &*self.progress) {
             Err(vmroot_image_store::Error::NoSuchImage(missing)) => {
                 crate::name::check_name(source)?;

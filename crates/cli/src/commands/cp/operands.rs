@@ -110,7 +110,10 @@ fn no_path(source: &OsStr, destination: &OsStr) -> Advised {
     if split(destination.as_bytes()).is_some() {
         return no_change();
     }
-    let message = format!("{}: has no path in an image", source.display());
+    let message = match source.is_empty() {
+        true => "the source is empty".to_owned(),
+        false => format!("{}: has no path in an image", source.display()),
+    };
     Advised::usage(message, "write it as IMAGE:/PATH, with a slash after the colon")
 }
 

@@ -198,8 +198,9 @@ fn record(
     options: &MountArguments,
 ) -> anyhow::Result<MountRecord> {
     let text = |path: &Option<PathBuf>| {
-        let absolute = path.as_deref().map(std::path::absolute).transpose()?;
-        Ok::<_, io::Error>(absolute.map(|path| path.to_string_lossy().into_owned()))
+        // Without `..`, which could lead through the mountpoint.
+        let resolved = path.as_deref().map(place::resolve_missing).transpose()?;
+        Ok::<_, io::Error>(resolved.map(|path| path.to_string_lossy().into_owned()))
     };
     let of_image = opened.image.as_ref().map(|used| used.image.record());
     let prebaked = || Platform::linux(&opened.unresolved_config().architecture).ok();

@@ -128,6 +128,11 @@ fn check_disk(upper: &Path, options: &MountArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Returns the absolute path of a directory that may be missing, with the links of its existing part resolved.
+pub(super) fn resolve_missing(path: &Path) -> io::Result<PathBuf> {
+    Ok(existing_part(&std::path::absolute(path)?)?.0)
+}
+
 /// Returns a path with the links of its existing part resolved, and the device of that part.
 fn existing_part(path: &Path) -> io::Result<(PathBuf, u64)> {
     for existing in path.ancestors() {

@@ -1,6 +1,7 @@
 //! `repos`.
 
 use serde_json::json;
+use vmroot::Reference;
 
 use crate::context::Context;
 use crate::exit::Advised;
@@ -9,9 +10,11 @@ use crate::output::{self, Lines};
 /// Prints the repositories of a registry, one a line.
 pub(crate) fn repos(context: &Context, registry: &str) -> anyhow::Result<()> {
     let host = registry.strip_prefix("docker://").unwrap_or(registry).trim_end_matches('/');
-    if host.is_empty() || host.contains('/') {
-        let message = format!("{registry}: expected the host of a registry, such as quay.io");
+    let is_host = !host.contains('/') && Reference::parse(&format!("{host}/x")).is_ok();
+    if !is_host {
+        let message = format!("{registry:?}: expected the host of a registry, such as quay.io");
         let hint = match host.split_once('/') {
+            Some(("http:" | "https:", rest)) if rest.len() > 1 => format!("omit the scheme: {}", &rest[1..]),
             Some((only, _)) if !only.is_empty() => {
                 format!("`vmroot repos {only}` lists its repositories; `vmroot tags {host}` lists the tags of one")
             }

@@ -11,13 +11,13 @@ use vmroot::Digest;
 use vmroot::verity::{Parameters, RootHash, Superblock, find_appended, verify};
 
 use super::disk::{Disk, length_of};
-use super::{TreeRecord, appended, beside, open, with_progress};
+use super::{TreeRecord, appended, beside, open, read_superblock, with_progress};
 use crate::args::{DiskFormat, RootHashArguments};
 use crate::commands::export::root_hash;
 use crate::context::Context;
 use crate::display::Action;
 use crate::exit::{Advised, UsageError};
-use crate::output;
+use crate::{human, output};
 
 /// The bytes of a disk image that tell its format.
 const HEAD: usize = 2048;
@@ -85,11 +85,11 @@ pub(super) fn run(
         None if is_appended => appended(&tree, &tree_path)?,
         None => 0,
     };
+    let superblock = read_superblock(&tree, &tree_path, offset)?;
+    check_root_hash(&superblock, &operands.root_hash)?;
     let expected = operands.image.as_deref().map(|image| {
-        let superblock = Superblock::read(&tree, offset).map_err(vmroot::Error::from);
-        let parameters = superblock.with_context(|| tree_path.display().to_string())?.parameters;
         let format = format.map_or_else(|| format_of(&operands.disk), Ok)?;
-        expect(context, image, format, arguments, &parameters)
+        expect(context, image, format, arguments, &superblock.parameters)
     });
     let expected = expected.transpose()?;
     let verified = with_progress(context, Action::Verify, &operands.disk, |options| {
@@ -111,11 +111,24 @@ pub(super) fn run(
     }
     let whose = expected.map(|it| format!(", the root of {}", it.name)).unwrap_or_default();
     Ok(output::print_line(format!(
-        "{}: {} blocks, {}, verified{whose}",
+        "{}: {}, {}, verified{whose}",
         operands.disk.display(),
-        verified.data_blocks,
+        human::count(verified.data_blocks, "block"),
         output::format_bytes(verified.data_length())
     ))?)
+}
+
+/// Fails if a root hash does not have the length of the tree's algorithm.
+fn check_root_hash(superblock: &Superblock, root_hash: &RootHash) -> anyhow::Result<()> {
+    let algorithm = superblock.parameters.algorithm;
+    let digits = root_hash.as_bytes().len() * 2;
+    let needed = algorithm.digest_length() * 2;
+    if digits == needed {
+        return Ok(());
+    }
+    let message = format!("HASH: it has {digits} digits, and one of {algorithm} has {needed}");
+    let hint = "the root hash is the line that `vmroot verity format` and `vmroot export --verity` print";
+    Err(Advised::usage(message, hint).into())
 }
 
 /// Computes the root hash of the disk image that an export of the image writes.

@@ -1,5 +1,6 @@
 //! Failures of files, archives, registries and caches.
 
+use std::ffi::OsStr;
 use std::fs;
 
 use vmroot_testkit::layer::{Encoding, Entry, Layer};
@@ -35,6 +36,8 @@ fn files() {
         &["commit", DEMO, "text", "--arch=amd64"][..],
         &["commit", DEMO, "directory", "--arch=amd64"],
         &["export", DEMO, "out.tar", "--layer", "disk.qcow2", "--arch=amd64"],
+        &["pull", "docker-archive:-"],
+        &["load", "docker-archive:-"],
         &["pull", "docker-archive:text"],
         &["pull", "oci-archive:text"],
         &["pull", "docker-archive:directory"],
@@ -70,6 +73,34 @@ fn files() {
         transcript.run(verb);
     }
     transcript.check("files");
+}
+
+/// Disk images, their hash trees, and root hashes that are none.
+#[test]
+fn hash_trees() {
+    let program = Program::new();
+    program.file("disk", [0; 8192]);
+    program.file("other", [0; 4096]);
+    let mut transcript = Transcript::new(&program);
+    transcript.run(["verity", "format", "disk"]);
+    transcript.run(["verity", "format", "disk"]);
+    transcript.run(["verity", "format", "disk", "--quiet", "--force"]);
+    let hash = program.ok([OsStr::new("verity"), "format".as_ref(), "-qf".as_ref(), program.path("disk").as_os_str()]);
+    let hash = hash.trim();
+    transcript.run(["verity", "verify", "disk", "disk.verity", hash]);
+    for (tree, hash) in [
+        ("disk.verity", "abcd"),
+        ("disk.verity", "xyz"),
+        ("disk.verity", &hash.replace(['0', '1'], "2")),
+        ("disk", hash),
+        ("other", hash),
+        ("missing", hash),
+    ] {
+        transcript.run(["verity", "verify", "disk", tree, hash]);
+    }
+    transcript.run(["verity", "dump", "disk"]);
+    transcript.run(["verity", "dump", "other"]);
+    transcript.check("hash_trees");
 }
 
 /// Images of file systems in place of archives, and files that are named as images.
@@ -168,7 +199,18 @@ fn tls() {
     transcript.run(["pull", &image, "--arch=amd64"]);
     transcript.run(["ls", &image, "--arch=amd64", "--tls-verify=true"]);
     transcript.run(["pull", &image, "--arch=amd64", "--ca-file=bundle.pem"]);
+    transcript.run(["pull", &image, "--arch=amd64", "--plain-http"]);
+    let plain = Registry::start();
+    let mut transcript = transcript.replace(plain.host(), "[PLAIN]");
+    transcript.run(["pull", &format!("{}/test/image:v1", plain.host()), "--tls-verify=true"]);
     transcript.check("tls");
+    // The reason depends on which side closes first.
+    for answer in [PlainAnswer::Alert, PlainAnswer::Close] {
+        let registry = Registry::start_tls(answer);
+        let image = serve(&registry, &crate::samples::image("amd64"), "v1");
+        let message = program.fails(1, ["pull", &image, "--plain-http", "--retries=0"]);
+        assert!(message.contains("speaks TLS") && message.contains("without --plain-http"), "{answer:?}: {message}");
+    }
     program.ok(["pull", &image, "--arch=amd64", "--ca-file", program.path("authority.pem").to_str().unwrap()]);
 }
 

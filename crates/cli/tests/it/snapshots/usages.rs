@@ -1,6 +1,7 @@
 //! Wrong usages, as people type them who know docker, podman, skopeo or crane.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 
 use super::Transcript;
 use crate::program::Program;
@@ -111,6 +112,8 @@ fn options_and_arguments() {
         "copy docker:alpine oci:x",
         "copy oci-archve:x.tar oci:y",
         "copy docker://alpine",
+        "copy vmroot:alpine docker-archive:-",
+        "copy vmroot:alpine oci:-",
         "copy docker://alpine oci:x --dest-compress-level 9 --dest-compress-format bzip2",
         "sync a b",
         "sync --src docker --dest nowhere a b",
@@ -118,6 +121,9 @@ fn options_and_arguments() {
         "delete vmroot:alpine",
         "delete docker-archive:x.tar",
         "repos registry.example/team",
+        "repos https://registry.example",
+        "repos registry!example",
+        "tags https://registry.example/team/app",
         "digest",
         "manifest-digest",
         "login",
@@ -126,6 +132,7 @@ fn options_and_arguments() {
         "login registry.example --creds a:b",
         "pull alpine --username me",
         "pull alpine --creds :secret",
+        "pull alpine --username me --password secret --registry-token token",
         "registries explain oci:dir",
         "completions tcsh",
         "completions",
@@ -143,6 +150,11 @@ fn names() {
     program.file("alpine.tar", "");
     let mut transcript = Transcript::new(&program);
     transcript.run([OsStr::new("pull"), OsStr::new("")]);
+    for words in [&["repos", ""][..], &["copy", "", ""], &["cp", "", "x"], &["save", ""], &["pull", "a\u{1b}[31m\nb"]] {
+        transcript.run(words);
+    }
+    transcript.run([OsStr::new("pull"), OsStr::from_bytes(b"oci:n\xffm")]);
+    transcript.run([OsStr::new("load"), OsStr::from_bytes(b"a\x1b[31m\nb\xff")]);
     transcript.run_all(&[
         "pull https://docker.io/library/alpine",
         "pull dockr://alpine",
@@ -190,10 +202,12 @@ fn images_of_the_cache() {
         "df none",
         "lease create none",
         "lease release none",
+        "lease release ../x",
         "lease create demo --id ../x --arch amd64",
         "images none",
         "ls demo /nope --arch amd64",
         "ls demo /etc/passwd/x --arch amd64",
+        "stat demo /etc/passwd/ --arch amd64",
         "cat demo /etc --arch amd64",
         "readlink demo /etc --arch amd64",
         "stat demo nope --arch amd64",
