@@ -370,9 +370,9 @@ fn print_untagged(records: &[Record]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes names from images, and keeps the images.
-pub(crate) fn untag(context: &Context, names: &[String]) -> anyhow::Result<()> {
-    let parse = |name: &String| match Reference::parse(untagged_name(name)?) {
+/// Returns the name of an image from which untag takes it. An id is none.
+fn name_to_untag(name: &str) -> anyhow::Result<&str> {
+    match Reference::parse(untagged_name(name)?) {
         // Written with its algorithm, an id looks like a name with a tag.
         Ok(_) if !name.starts_with("sha256:") => untagged_name(name),
         Err(error) if !vmroot::is_id(name) => Err(anyhow::Error::from(vmroot::Error::from(error))),
@@ -380,8 +380,12 @@ pub(crate) fn untag(context: &Context, names: &[String]) -> anyhow::Result<()> {
             let message = format!("{name} is an id, and untag takes names");
             Err(Advised::usage(message, format!("`vmroot rm {name}` removes the image with all its names")).into())
         }
-    };
-    let names = names.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
+    }
+}
+
+/// Takes names from images, and keeps the images.
+pub(crate) fn untag(context: &Context, names: &[String]) -> anyhow::Result<()> {
+    let names = names.iter().map(|name| name_to_untag(name)).collect::<anyhow::Result<Vec<_>>>()?;
     let client = context.client_of_cache()?;
     let whole = |name: &&str| Ok(Reference::parse(&client.name_in_cache(name)?).map_err(vmroot::Error::from)?);
     let references = names.iter().map(whole).collect::<anyhow::Result<Vec<_>>>()?;

@@ -16,7 +16,7 @@ use crate::args::{TreeArguments, VerityCommand};
 use crate::context::Context;
 use crate::display::{Action, LONG, NewTask, Outcome};
 use crate::exit::Advised;
-use crate::{human, output, paths, progress};
+use crate::{output, paths, progress};
 
 use disk::Disk;
 pub(super) use record::TreeRecord;

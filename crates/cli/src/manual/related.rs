@@ -6,7 +6,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use super::name;
 
 /// Commands whose pages a reader of the first one's may want.
-const RELATED: [(&str, &[&str]); 43] = [
+const RELATED: [(&str, &[&str]); 44] = [
     ("attest", &["attestations", "sign"]),
     ("attestations", &["attest", "verify-signature"]),
     ("boot", &["export", "mount", "virtiofs"]),

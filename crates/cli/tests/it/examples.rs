@@ -26,7 +26,7 @@ const IMAGES: [&str; 6] =
     ["library/alpine:3.20", "library/debian:12", "library/app:1", "library/app:2", "app:1", "podman/stable:v5"];
 
 /// Commands that do not run, by their beginnings, and why.
-const NOT_RUN: [(&str, &str); 9] = [
+const NOT_RUN: [(&str, &str); 10] = [
     ("vmroot boot", "needs a kernel; the tests of booting have one"),
     ("vmroot mount --detach --upper web.ext4", "needs the disk of a guest; a test of writable mounts has one"),
     ("vmroot virtiofs", "waits for a VMM; the tests of serving have one"),

@@ -1,8 +1,8 @@
 //! The chain from the name of an image to its root.
 
 use vmroot_image_store::{Chain, Image, Judged};
+use vmroot_signatures::VerifiedAttestation;
 use vmroot_transport::ImageSource as _;
-use vmroot_trust::VerifiedAttestation;
 
 use super::Client;
 use super::policy::PolicyReport;
