@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use vmroot_testkit::image::oci_layout::{self, Item};
 use vmroot_testkit::image::{Compression, Image, ImageBuilder, IndexBuilder};
 use vmroot_testkit::layer::{Entry, Layer};
+use vmroot_testkit::newer::Newer;
 use vmroot_testkit::skip;
 
 use crate::docker_registry::DockerRegistry;
@@ -124,6 +125,54 @@ fn skopeo_and_vmroot_decrypt_what_the_other_encrypts() {
             let encrypted = lab.layers(&in_registry(by));
             assert!(encrypted.iter().all(|(_, media_type)| media_type.ends_with("+gzip+encrypted")), "{encrypted:?}");
             assert_eq!(lab.layers(&lab.oci(&copied)), plain, "{text}, encrypted by {by}");
+        }
+    }
+}
+
+/// As with the machine's skopeo, for which the newer one has other libraries, and for keys of more kinds.
+#[test]
+fn a_newer_skopeo_agrees() {
+    let Some(newer) = Newer::find() else { return };
+    if is_missing() {
+        return;
+    }
+    let (lab, registry) = (Lab::new(), DockerRegistry::start());
+    let plain = lab.layers(&lab.oci("plain:v1"));
+    let from = format!("docker://{}/plain:v1", registry.host);
+    lab.vmroot(&[], &lab.oci("plain:v1"), &from);
+    let forms: [(&[&str], &[&str]); 6] = [
+        (&["jwe:rsa.pub.pem"], &["rsa.pkcs8.pem"]),
+        (&["jwe:p256.pub.pem"], &["p256.pkcs8.pem"]),
+        (&["jwe:p384.pub.pem"], &["p384.pkcs8.pem"]),
+        (&["jwe:p521.pub.pem"], &["p521.pkcs8.pem"]),
+        (&["pkcs7:rsa.crt.pem"], &["rsa.pkcs8.pem", "rsa.crt.pem"]),
+        (&["jwe:rsa.pub.pem", "pkcs7:rsa.crt.pem", "jwe:p256.pub.pem"], &["p256.pkcs8.pem"]),
+    ];
+    for (number, (recipients, files)) in forms.into_iter().enumerate() {
+        let names = recipients.iter().map(|recipient| recipient.split_once(':').unwrap().1);
+        for name in names.chain(files.iter().copied()) {
+            newer.write(name, std::fs::read(key(name)).unwrap());
+        }
+        let skopeo = |options: Vec<String>, from: &str, to: &str| {
+            let mut command = newer.command("skopeo");
+            command.args(["--insecure-policy", "copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"]);
+            let output = command.args(&options).args([from, to]).output().unwrap();
+            assert!(output.status.success(), "{options:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        let in_registry = |by: &str| format!("docker://{}/{by}:{number}", registry.host);
+        let encryption = recipients.iter().map(|it| format!("--encryption-key={it}")).collect();
+        skopeo(encryption, &from, &in_registry("skopeo"));
+        let encryption: Vec<_> = recipients.iter().map(|it| recipient(it)).collect();
+        lab.vmroot(&encryption, &from, &in_registry("vmroot"));
+        let decryption = files.iter().map(|file| format!("--decryption-key={file}")).collect();
+        skopeo(decryption, &in_registry("vmroot"), &in_registry("theirs"));
+        lab.vmroot(&decryption_keys(files), &in_registry("skopeo"), &in_registry("ours"));
+        for by in ["skopeo", "vmroot"] {
+            let encrypted = lab.layers(&in_registry(by));
+            assert!(encrypted.iter().all(|(_, media_type)| media_type.ends_with("+gzip+encrypted")), "{encrypted:?}");
+        }
+        for decrypted in ["theirs", "ours"] {
+            assert_eq!(lab.layers(&in_registry(decrypted)), plain, "{recipients:?}, {decrypted}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Signatures and policies, with skopeo, podman and GnuPG as judges, and a real registry.
 
+mod newer;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
