@@ -23,10 +23,10 @@ pub(crate) struct DiskServeArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) fuse: Option<PathBuf>,
     /// Offer each VMM this many queues, 1 to 64 [default: one for each CPU, at most 4]
-    #[arg(long, value_name = "N", requires = "vhost_user", value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, value_name = "N", conflicts_with_all = ["nbd", "fuse"], value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) queues: Option<u8>,
     /// Let other users access the FUSE mount; unless root mounts, requires user_allow_other in /etc/fuse.conf
-    #[arg(long, requires = "fuse")]
+    #[arg(long, conflicts_with_all = ["nbd", "vhost_user"])]
     pub(crate) allow_other: bool,
     /// At the end, write to this file in which order blocks of the disk were first read
     #[arg(long, value_name = "FILE")]
