@@ -26,7 +26,7 @@ use crate::identity::Identity;
 use crate::inode::{Storage, directory_record, journal_record};
 use crate::output::Output;
 use crate::space::Space;
-use crate::{Error, MAX_LABEL, Result, journal, superblock};
+use crate::{Error, MAX_LABEL, Result, grow_ext4, journal, superblock};
 
 /// The smallest file system with a journal, in bytes. mke2fs has the same limit.
 pub const MIN_SIZE_WITH_JOURNAL: u64 = 8 << 20;
@@ -82,7 +82,11 @@ pub fn create_ext4(file: &File, size: u64, options: &CreateOptions<'_>) -> Resul
         .ok_or_else(|| Error::TooSmall { size, needed: smallest(options) })?;
     let uuid = options.uuid.unwrap_or_else(|| derived_uuid(size, options));
     target.blank(size).map_err(Error::Write)?;
-    empty.write(&Identity::new(uuid, options.label, 0), file)
+    empty.write(&Identity::new(uuid, options.label, 0), file)?;
+    if blocks > first {
+        grow_ext4(file, size)?;
+    }
+    Ok(())
 }
 
 fn check(size: u64, options: &CreateOptions<'_>) -> Result<()> {

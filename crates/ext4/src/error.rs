@@ -66,6 +66,21 @@ pub enum Error {
         /// The most.
         most: u64,
     },
+    /// The bytes are not an ext4 file system, or their superblock is damaged.
+    #[error("no ext4 file system: {reason}")]
+    NotExt4 {
+        /// The field that is wrong.
+        reason: String,
+    },
+    /// The file system cannot be grown. It is unchanged.
+    #[error("the file system cannot be grown: {0}")]
+    Growth(#[from] crate::GrowthRefusal),
+    /// The journal cannot be replayed.
+    #[error("the journal cannot be replayed")]
+    Replay(#[source] crate::ReadError),
+    /// The image cannot be read: a bad disk, or a short file.
+    #[error("cannot read the image")]
+    Read(#[source] io::Error),
     /// A system call failed: no space, no permission, or a bad disk.
     #[error(transparent)]
     Io(#[from] vmroot_output::Error),
@@ -89,6 +104,10 @@ impl Error {
             Self::Unrepresentable { .. } | Self::TooLarge { .. } => ErrorKind::Limit,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::LabelTooLong { .. } | Self::BytesPerInode { .. } => ErrorKind::Usage,
+            Self::NotExt4 { .. } => ErrorKind::Integrity,
+            Self::Replay(error) => error.kind(),
+            Self::Growth(refusal) => refusal.kind(),
+            Self::Read(source) => ErrorKind::of_io(source),
             Self::Io(error) => ErrorKind::of_named_file(&error.source),
             Self::Write(source) => ErrorKind::of_io(source),
             Self::TooSmall { .. } | Self::Incomplete(_) => ErrorKind::Other,

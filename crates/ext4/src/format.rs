@@ -32,16 +32,21 @@ pub(super) const MAX_EXTENT: u64 = 32_768;
 pub(super) mod compatible {
     pub(crate) const HAS_JOURNAL: u32 = 0x4;
     pub(crate) const EXT_ATTR: u32 = 0x8;
+    pub(crate) const RESIZE_INODE: u32 = 0x10;
     pub(crate) const DIR_INDEX: u32 = 0x20;
+    pub(crate) const SPARSE_SUPER_2: u32 = 0x200;
 }
 
 /// `s_feature_incompat`.
 pub(super) mod incompatible {
     pub(crate) const FILETYPE: u32 = 0x2;
+    pub(crate) const RECOVER: u32 = 0x4;
+    pub(crate) const META_BG: u32 = 0x10;
     pub(crate) const EXTENTS: u32 = 0x40;
     pub(crate) const BITS_64: u32 = 0x80;
     pub(crate) const FLEX_BG: u32 = 0x200;
     pub(crate) const EA_INODE: u32 = 0x400;
+    pub(crate) const CSUM_SEED: u32 = 0x2000;
 }
 
 /// `s_feature_ro_compat`.
@@ -49,9 +54,19 @@ pub(super) mod compatible_read_only {
     pub(crate) const SPARSE_SUPER: u32 = 0x1;
     pub(crate) const LARGE_FILE: u32 = 0x2;
     pub(crate) const HUGE_FILE: u32 = 0x8;
+    pub(crate) const GDT_CSUM: u32 = 0x10;
+    pub(crate) const BIGALLOC: u32 = 0x200;
     pub(crate) const DIR_NLINK: u32 = 0x20;
     pub(crate) const EXTRA_ISIZE: u32 = 0x40;
     pub(crate) const METADATA_CSUM: u32 = 0x400;
+}
+
+/// `s_state`.
+pub(super) mod state {
+    /// Unmounted cleanly.
+    pub(crate) const VALID: u16 = 0x1;
+    /// The kernel found errors.
+    pub(crate) const ERRORS: u16 = 0x2;
 }
 
 /// `i_flags`.
@@ -133,8 +148,33 @@ pub(super) struct SuperblockRecord {
     pub(super) raid_stripe_width: U32,
     pub(super) log_groups_per_flex: u8,
     pub(super) checksum_type: u8,
-    pub(super) unused: [u8; 0x3fc - 0x176],
+    pub(super) unused: [u8; 0x248 - 0x176],
+    pub(super) overhead: U32,
+    pub(super) backup_groups: [U32; 2],
+    pub(super) unused_after_backups: [u8; 0x270 - 0x254],
+    pub(super) checksum_seed: U32,
+    pub(super) unused_before_growth: [u8; 0x3d4 - 0x274],
+    /// Not a field of ext4, but the end of its reserved bytes: a growth that is not complete.
+    pub(super) growth: GrowthRecord,
     pub(super) checksum: U32,
+}
+
+/// A growth that is not complete, in reserved bytes of the superblock. All bytes are 0 at other times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct GrowthRecord {
+    pub(super) magic: [u8; 8],
+    /// Number of blocks before.
+    pub(super) blocks: U64,
+    /// The block of the resize inode that is to be freed; 0 if there is none.
+    pub(super) resize_block: U64,
+    /// The place of the bitmap that is elsewhere while blocks of its group are freed.
+    pub(super) bitmap_home: U64,
+    /// Number of blocks after the descriptors that were reserved.
+    pub(super) reserved_descriptor_blocks: U16,
+    /// `s_mnt_count` and the lower 32 bits of `s_mtime` at the beginning.
+    pub(super) mount_count: U16,
+    pub(super) mount_time: U32,
 }
 
 /// A group descriptor (`struct ext4_group_desc`).
@@ -206,5 +246,6 @@ pub(super) struct InodeRecord {
 }
 
 const _: () = assert!(size_of::<SuperblockRecord>() == 1024);
+const _: () = assert!(size_of::<GrowthRecord>() == 40);
 const _: () = assert!(size_of::<GroupRecord>() == DESCRIPTOR);
 const _: () = assert!(size_of::<InodeRecord>() == INODE);

@@ -90,7 +90,17 @@ impl GroupRecord {
 }
 
 impl GroupPlace {
-    fn describe(&self, record: &mut GroupRecord) {
+    /// Returns the places that a descriptor has.
+    pub(super) fn of(record: &GroupRecord) -> Self {
+        let join = |lo: U32, hi: U32| u64::from(lo.get()) | u64::from(hi.get()) << 32;
+        Self {
+            block_bitmap: join(record.block_bitmap_lo, record.block_bitmap_hi),
+            inode_bitmap: join(record.inode_bitmap_lo, record.inode_bitmap_hi),
+            inode_table: join(record.inode_table_lo, record.inode_table_hi),
+        }
+    }
+
+    pub(super) fn describe(&self, record: &mut GroupRecord) {
         let split = |lo: &mut U32, hi: &mut U32, block: u64| {
             (*lo, *hi) = ((block as u32).into(), ((block >> 32) as u32).into())
         };

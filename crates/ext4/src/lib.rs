@@ -8,9 +8,10 @@
 //! system can be grown past 16 TiB.
 //!
 //! There is no `resize_inode`. Since Linux 3.7 a mounted file system grows without one, by putting new descriptors
-//! elsewhere (`meta_bg`); for an unmounted one, resize2fs moves the blocks that are in the way.
+//! elsewhere (`meta_bg`), and [`grow_ext4`] does so for one that is not mounted.
 //!
-//! There is no `lost+found` either, because layers have none. e2fsck creates it when it needs it.
+//! The file system of a root has no `lost+found`, because layers have none. e2fsck creates it when it needs it. An empty
+//! file system has one, as that of mke2fs.
 //!
 //! [`Ext4Reader`] reads file systems that kernels have written, and [`open_replayed`] those that were not unmounted.
 
@@ -22,9 +23,11 @@ mod directory;
 mod entry;
 mod error;
 mod extents;
+mod features;
 mod format;
 mod geometry;
 mod group;
+mod grow;
 mod hash;
 mod holes;
 mod htree;
@@ -37,7 +40,10 @@ mod metadata;
 mod options;
 mod output;
 mod read;
+mod set_uuid;
+mod shape;
 mod space;
+mod summary;
 mod superblock;
 mod time;
 mod write;
@@ -45,9 +51,12 @@ mod xattr;
 
 pub use create::{CreateOptions, MAX_BYTES_PER_INODE, MIN_BYTES_PER_INODE, MIN_SIZE_WITH_JOURNAL, create_ext4};
 pub use error::{Error, Result};
+pub use grow::{Growth, GrowthRefusal, grow_ext4};
 pub use journal_replay::{Replay, Replayed, open_replayed, replay};
 pub use options::{Ext4Options, MAX_LABEL};
 pub use read::{DirectoryEntry, Ext4Reader, FileReader, Inode, ReadAt, ReadError, ReadOptions, ReadResult};
+pub use set_uuid::set_uuid;
+pub use summary::{JournalState, Summary};
 pub use write::{export_ext4, write_ext4};
 
 /// The name of the format in omissions.

@@ -1,6 +1,7 @@
 //! Checks ext4 images with the kernel, e2fsck and other programs.
 
 mod empty;
+mod growing;
 mod image;
 mod large;
 mod reading;

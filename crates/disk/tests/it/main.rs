@@ -1,0 +1,3 @@
+//! Writable disks, checked with e2fsck.
+
+mod writable;
