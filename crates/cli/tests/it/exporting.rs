@@ -22,7 +22,7 @@ fn initramfs_to_a_file_and_to_standard_output() {
     let answer = export(&file.display().to_string(), "cpio");
     assert!(answer.status.success() && answer.stdout.is_empty(), "{answer}");
     assert!(answer.stderr.contains("usr/bin/alias: xattr \"user.origin\" (a cpio has none)\n"), "{answer}");
-    assert!(answer.stderr.contains("1 times are cut to whole seconds"), "{answer}");
+    assert!(answer.stderr.contains("1 time is cut to whole seconds"), "{answer}");
     let plain = fs::read(&file).unwrap();
     assert!(plain.starts_with(b"070701"));
     assert!(export("-", "cpio").stdout == plain);
@@ -147,7 +147,7 @@ fn squashfs_and_its_omissions() {
     let export = ["export", &image, out.to_str().unwrap(), "--arch=amd64", "--format=squashfs"];
     let answer = program.run(export);
     assert!(answer.status.success() && answer.stdout.is_empty(), "{answer}");
-    assert!(answer.stderr.contains("1 times are cut to whole seconds"), "{answer}");
+    assert!(answer.stderr.contains("1 time is cut to whole seconds"), "{answer}");
     assert!(fs::read(&out).unwrap().starts_with(b"hsqs"));
 
     let export = ["export", "-f", &image, out.to_str().unwrap(), "--arch=amd64", "--format=squashfs"];

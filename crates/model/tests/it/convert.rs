@@ -233,7 +233,7 @@ fn a_wrong_config_or_number_of_layers_is_an_error() {
     assert!(matches!(error, Error::WrongConfig { .. }), "{error}");
     for format in [ManifestFormat::Oci, ManifestFormat::Schema2] {
         let error = source.convert(format, DOCKER_CONFIG.as_bytes(), &[]).unwrap_err().to_string();
-        assert!(error.contains("it has 1 layers, but 0 were written"), "{error}");
+        assert!(error.contains("it has 1 layer, but 0 were written"), "{error}");
     }
 }
 
@@ -267,8 +267,8 @@ fn schema_1_needs_a_history_that_fits() {
     let none = samples::CONFIG.replace("history", "other");
     for (config, layers, reason) in [
         (none.as_str(), vec![gzip], "has no history"),
-        (&more, vec![gzip], "has 2 steps with files, but it has 1 layers"),
-        (samples::CONFIG, vec![gzip, gzip], "has 1 steps with files, but it has 2 layers"),
+        (&more, vec![gzip], "has 2 steps with files, but it has 1 layer"),
+        (samples::CONFIG, vec![gzip, gzip], "has 1 step with files, but it has 2 layers"),
         (samples::CONFIG, vec!["application/vnd.docker.image.rootfs.diff.tar.zstd"], "recompress it with gzip"),
     ] {
         let source = docker(config, &layers);
