@@ -120,10 +120,8 @@ fn describe(path: &Path, section: Section, options: &TarballOptions) -> Result<C
         Compression::Gzip => MediaType::OCI_LAYER_GZIP,
         Compression::Zstd => MediaType::OCI_LAYER_ZSTD,
         Compression::Bzip2 | Compression::Xz => {
-            let plain = {
-                let total = Some(section.len());
-                spool_plain(path, section, total, &options.archive)?
-            };
+            let total = Some(section.len());
+            let plain = spool_plain(path, section, total, &options.archive)?;
             let len = plain.metadata().map_err(Error::io("stat", path))?.len();
             let section = Section::new(Arc::new(plain), 0, len);
             let diff_id = hash_tar(path, &mut section.clone())?;
