@@ -4,6 +4,7 @@ mod boot;
 mod changes;
 mod commit;
 mod copy;
+mod disk;
 mod encryption;
 mod examples;
 mod export;
@@ -50,6 +51,7 @@ pub(crate) use copy::{
     CompressFormat, CompressionArguments, CopyArguments, DestinationSide, ImageArguments, ListArgument,
     ManifestFormatArgument, MultiArch, SourceArguments, TransferArguments,
 };
+pub(crate) use disk::{CreateArguments, DiskCommand};
 pub(crate) use encryption::{DecryptionArguments, EncryptionArguments};
 pub(crate) use export::{ExportArguments, FileCompression, Format};
 pub(crate) use files::{CpArguments, LsArguments};
@@ -528,6 +530,9 @@ pub(crate) enum Command {
     /// Index, verify or print one layer, without a cache
     #[command(subcommand)]
     Layer(LayerCommand),
+    /// Work with disks for guests
+    #[command(subcommand)]
+    Disk(DiskCommand),
     /// Work on hash trees of dm-verity, which let a kernel verify a disk image block by block
     #[command(subcommand)]
     Verity(VerityCommand),

@@ -7,6 +7,7 @@ mod copy;
 mod cp;
 mod df;
 mod diff;
+mod disk;
 mod export;
 mod files;
 mod gc;
@@ -36,7 +37,7 @@ mod why;
 
 use vmroot::ImageName;
 
-use crate::args::{Command, Format, LeaseCommand};
+use crate::args::{Command, DiskCommand, Format, LeaseCommand};
 use crate::context::Context;
 use crate::exit::UsageError;
 use crate::signals;
@@ -103,6 +104,7 @@ pub(crate) fn run(context: &Context, name: &str, command: Command) -> anyhow::Re
         Command::Virtiofs { image, options } => virtiofs::serve(context, &image, &options),
         Command::Boot { image, options } => boot::boot(context, &image, &options),
         Command::Export { image, out, options } => export::export(context, &image, out.as_deref(), &options),
+        Command::Disk(command) => disk::disk(context, command),
         Command::Layer(command) => layer::layer(context, command),
         Command::Verity(command) => verity::verity(context, command),
         Command::Login { options } => login::login(context, &options),
@@ -178,6 +180,7 @@ pub(crate) fn image_names(command: &Command) -> Vec<String> {
         Command::Ls(arguments) => vec![arguments.image.clone()],
         Command::Cp(arguments) => cp::image_name(arguments).into_iter().collect(),
         Command::Diff { old, new, .. } => vec![old.clone(), new.clone()],
+        Command::Disk(DiskCommand::Create(arguments)) => arguments.from.iter().cloned().collect(),
         // Without an image, the first argument is the output.
         Command::Export { image, out: Some(_), .. } => image.to_str().map(str::to_owned).into_iter().collect(),
         _ => Vec::new(),

@@ -34,7 +34,7 @@
 //! | `virtiofs` | [`virtiofs`] |
 //! | `kernel-mount` | [`kernel_mount`] |
 //! | `erofs` | [`erofs`] |
-//! | `ext4` | [`ext4`] |
+//! | `ext4` | [`ext4`] and [`disk`] |
 //! | `boot` | [`boot`] and [`guest`]; turns on `erofs`, `ext4` and `virtiofs` |
 //!
 // The links above lead to modules, or to this table if a feature is off.
@@ -42,7 +42,7 @@
 #![cfg_attr(not(feature = "virtiofs"), doc = "[`virtiofs`]: #features")]
 #![cfg_attr(not(feature = "kernel-mount"), doc = "[`kernel_mount`]: #features")]
 #![cfg_attr(not(feature = "erofs"), doc = "[`erofs`]: #features")]
-#![cfg_attr(not(feature = "ext4"), doc = "[`ext4`]: #features")]
+#![cfg_attr(not(feature = "ext4"), doc = "[`ext4`]: #features\n[`disk`]: #features")]
 #![cfg_attr(not(feature = "boot"), doc = "[`boot`]: #features\n[`guest`]: #features")]
 
 mod client;
@@ -143,6 +143,10 @@ pub use vmroot_container_fs as container_fs;
 /// Copies images between registries, archives, layouts and directories.
 #[doc(inline)]
 pub use vmroot_copy as copy;
+/// Disks for guests: writable ones are created, grown, cloned and described.
+#[cfg(feature = "ext4")]
+#[doc(inline)]
+pub use vmroot_disk as disk;
 /// Encrypts and decrypts layers.
 #[doc(inline)]
 pub use vmroot_encryption as encryption;

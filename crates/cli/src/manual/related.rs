@@ -6,7 +6,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use super::name;
 
 /// Commands whose pages a reader of the first one's may want.
-const RELATED: [(&str, &[&str]); 42] = [
+const RELATED: [(&str, &[&str]); 43] = [
     ("attest", &["attestations", "sign"]),
     ("attestations", &["attest", "verify-signature"]),
     ("boot", &["export", "mount", "virtiofs"]),
@@ -18,6 +18,7 @@ const RELATED: [(&str, &[&str]); 42] = [
     ("df", &["gc", "images"]),
     ("diff", &["history", "why"]),
     ("digest", &["inspect", "instances"]),
+    ("disk", &["boot", "export", "virtiofs"]),
     ("export", &["boot", "commit", "mount", "virtiofs"]),
     ("gc", &["df", "lease", "rm", "verify"]),
     ("generate-sigstore-key", &["sign"]),
@@ -59,6 +60,7 @@ pub(super) fn see_also(command: &Command, roff: &mut Roff) {
     let above = own.match_indices('-').map(|(end, _)| own[..end].to_owned());
     let is_page = |page: &String| {
         page == "vmroot"
+            || page == "vmroot-disk"
             || page == "vmroot-layer"
             || page == "vmroot-registries"
             || page == "vmroot-policy"
