@@ -206,6 +206,7 @@ pub(crate) fn image_names(command: &Command) -> Vec<String> {
         Command::Cp(arguments) => cp::image_name(arguments).into_iter().collect(),
         Command::Verity(command) => verity::image_of(command).into_iter().collect(),
         Command::Diff { old, new, .. } => vec![old.clone(), new.clone()],
+        Command::Disk(DiskCommand::Create(arguments)) => arguments.from.iter().cloned().collect(),
         // Without an image, the first argument is the output.
         Command::Export { image, out: Some(_), .. } => image.to_str().map(str::to_owned).into_iter().collect(),
         _ => Vec::new(),

@@ -73,6 +73,9 @@ enum Inner {
     #[cfg(feature = "ext4")]
     #[error(transparent)]
     Ext4(vmroot_ext4::Error),
+    #[cfg(feature = "ext4")]
+    #[error(transparent)]
+    Disk(vmroot_disk::writable::Error),
     #[cfg(feature = "fuse")]
     #[error(transparent)]
     Fuse(vmroot_fuse_mount::Error),
@@ -143,6 +146,8 @@ from! {
     Erofs(vmroot_erofs::Error),
     #[cfg(feature = "ext4")]
     Ext4(vmroot_ext4::Error),
+    #[cfg(feature = "ext4")]
+    Disk(vmroot_disk::writable::Error),
     #[cfg(feature = "fuse")]
     Fuse(vmroot_fuse_mount::Error),
     #[cfg(feature = "virtiofs")]
@@ -192,6 +197,8 @@ impl Error {
             Inner::Erofs(error) => error.kind(),
             #[cfg(feature = "ext4")]
             Inner::Ext4(error) => error.kind(),
+            #[cfg(feature = "ext4")]
+            Inner::Disk(error) => error.kind(),
             #[cfg(feature = "fuse")]
             Inner::Fuse(error) => error.kind(),
             #[cfg(feature = "virtiofs")]

@@ -36,7 +36,7 @@
 //! | `virtiofs` | [`virtiofs`] |
 //! | `kernel-mount` | [`kernel_mount`] |
 //! | `erofs` | [`erofs`] |
-//! | `ext4` | [`ext4`] |
+//! | `ext4` | [`ext4`] and [`disk`] |
 //! | `disk-serve` | [`disk_serve`]; turns on `erofs`, `fuse` and `virtiofs` |
 //! | `boot` | [`boot`] and [`guest`]; turns on `disk-serve` and `ext4` |
 //!
@@ -46,7 +46,7 @@
 #![cfg_attr(not(feature = "virtiofs"), doc = "[`virtiofs`]: #features")]
 #![cfg_attr(not(feature = "kernel-mount"), doc = "[`kernel_mount`]: #features")]
 #![cfg_attr(not(feature = "erofs"), doc = "[`erofs`]: #features")]
-#![cfg_attr(not(feature = "ext4"), doc = "[`ext4`]: #features")]
+#![cfg_attr(not(feature = "ext4"), doc = "[`ext4`]: #features\n[`disk`]: #features")]
 #![cfg_attr(not(feature = "disk-serve"), doc = "[`disk_serve`]: #features")]
 #![cfg_attr(not(feature = "boot"), doc = "[`boot`]: #features\n[`guest`]: #features")]
 
@@ -151,6 +151,10 @@ pub use vmroot_container_fs as container_fs;
 /// Copies images between registries, archives, layouts and directories.
 #[doc(inline)]
 pub use vmroot_copy as copy;
+/// Disks for guests: writable ones are created, grown, cloned and described.
+#[cfg(feature = "ext4")]
+#[doc(inline)]
+pub use vmroot_disk as disk;
 /// Encrypts and decrypts layers.
 #[doc(inline)]
 pub use vmroot_encryption as encryption;

@@ -259,6 +259,21 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("layer verify", "vmroot layer verify layers/4bcff639.idx"),
     ("layer dump", "vmroot layer dump layers/4bcff639.idx | less"),
     (
+        "disk create",
+        "# An empty disk, for what a guest writes\n\
+         vmroot disk create data.ext4 --size 8G\n\
+         # A writable disk with the root of an image\n\
+         vmroot disk create root.ext4 --size 8G --from alpine:3.20",
+    ),
+    ("disk grow", "vmroot disk grow data.ext4 --size 16G"),
+    (
+        "disk clone",
+        "vmroot disk clone data.ext4 guest-1.ext4\n\
+         # With a UUID of its own, for two disks in one guest\n\
+         vmroot disk clone --random-id data.ext4 guest-2.ext4",
+    ),
+    ("disk info", "vmroot disk info data.ext4\nvmroot disk info --json data.ext4"),
+    (
         "verity format",
         "vmroot verity format root.erofs\n\
          # After the image, in the same file\n\

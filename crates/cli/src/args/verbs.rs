@@ -95,6 +95,10 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
             ("virtiofs", "Serve an image's root to a guest over virtio-fs", IMAGE),
             ("disk serve", "Serve an image's root as a disk that is never written", IMAGE),
             ("boot", "Boot a guest on an image's root", IMAGE),
+            ("disk create", "Make a writable disk, empty or with a root", IMAGE),
+            ("disk grow", "Make a disk larger, in place", &[]),
+            ("disk clone", "Copy a disk, by shared blocks where possible", &[]),
+            ("disk info", "Describe a disk", &[]),
         ],
     ),
     (

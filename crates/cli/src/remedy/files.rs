@@ -3,6 +3,7 @@
 use std::io;
 
 use vmroot::container_fs::Error as RootError;
+use vmroot::disk::writable as disk;
 use vmroot::fuse::Refusal;
 use vmroot::{ErrorKind, cache, config_files, export, ext4, fuse, kernel_mount, layer_index};
 
@@ -51,10 +52,44 @@ pub(super) fn of_squashfs(error: &export::Error, failed: &Failed<'_>) -> Option<
 }
 
 /// Returns the hint for an error of an ext4 image.
-pub(super) fn of_ext4(error: &ext4::Error) -> Option<String> {
+pub(super) fn of_ext4(error: &ext4::Error, failed: &Failed<'_>) -> Option<String> {
     match error {
+        ext4::Error::TooSmall { needed, .. } if failed.verb.starts_with("disk") => {
+            Some(format!("--size {needed} is enough"))
+        }
         ext4::Error::TooSmall { needed, .. } => {
             Some(format!("--size {needed} is enough; without --size, the image is as small as it can be"))
+        }
+        ext4::Error::Growth(refusal) => of_growth(refusal),
+        ext4::Error::Replay(_) => Some(REPAIR.to_owned()),
+        _ => None,
+    }
+}
+
+/// The hint for a file system that another program has to put in order.
+const REPAIR: &str = "`e2fsck -f FILE` repairs it, as does a guest that mounts it";
+
+/// Returns the hint for a disk that is not grown.
+fn of_growth(refusal: &ext4::GrowthRefusal) -> Option<String> {
+    use ext4::GrowthRefusal as R;
+    Some(match refusal {
+        R::Dirty => "a guest that mounts it once replays its journal, as does `e2fsck FILE`".to_owned(),
+        R::Unclean | R::Errors | R::Orphans | R::MountedMeanwhile | R::Damaged(_) => REPAIR.to_owned(),
+        R::Smaller { .. } => "disks only grow; a new disk is made by `vmroot disk create`".to_owned(),
+        R::Limit { most, .. } => format!("--size {most} is the largest"),
+        R::Features(_) => "resize2fs(8) supports more features".to_owned(),
+        R::Device { .. } => "enlarge the device first".to_owned(),
+        R::HashTree => "a disk with a hash tree is read-only: make the tree again after the growth".to_owned(),
+        _ => return None,
+    })
+}
+
+/// Returns the hint for an error of a disk.
+pub(super) fn of_disk(error: &disk::Error) -> Option<String> {
+    match error {
+        disk::Error::Exists { .. } => Some("--force replaces it".to_owned()),
+        disk::Error::InUse { .. } => {
+            Some("end the guest or the program that uses the disk, or detach its loop device".to_owned())
         }
         _ => None,
     }

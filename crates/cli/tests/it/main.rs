@@ -78,6 +78,7 @@ mod unmounting;
 mod unprivileged_mounts;
 mod userxattr;
 mod writable;
+mod writable_disks;
 mod wrong_places;
 
 mod bombs;

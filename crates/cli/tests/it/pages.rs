@@ -19,7 +19,7 @@ pub(crate) use shell::print_line;
 const PAGES: [(&str, usize); 9] = [
     ("docs/boot.md", 7),
     ("docs/coming-from-skopeo.md", 8),
-    ("docs/disks.md", 22),
+    ("docs/disks.md", 26),
     ("docs/hypervisors/cloud-hypervisor.md", 5),
     ("docs/hypervisors/firecracker.md", 4),
     ("docs/hypervisors/libkrun.md", 5),

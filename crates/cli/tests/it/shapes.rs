@@ -195,6 +195,12 @@ fn page_and_output_have_the_same_fields() {
     let index = fs::read_dir(samples.program.path("index")).unwrap().map(|entry| entry.unwrap().path());
     let index = index.into_iter().find(|path| path.extension().is_some_and(|it| it == "idx")).unwrap();
     page.check("layer verify", &samples.json(0, &["layer", "verify", index.to_str().unwrap()]));
+    page.check("disk create", &samples.json(0, &["disk", "create", "data.ext4", "--size=16M"]));
+    page.check("disk grow", &samples.json(0, &["disk", "grow", "data.ext4", "--size=32M"]));
+    page.check("disk clone", &samples.json(0, &["disk", "clone", "data.ext4", "copy.ext4"]));
+    page.check("disk info", &samples.json(0, &["disk", "info", "copy.ext4"]));
+    page.check("disk create", &samples.json(0, &["disk", "create", "bare.ext4", "--size=1M", "--no-journal"]));
+    page.check("disk info", &samples.json(0, &["disk", "info", "bare.ext4"]));
     samples.program.file("disk", [7; 8192]);
     let formatted = samples.json(0, &["verity", "format", "disk"]);
     page.check("verity format", &formatted);

@@ -74,6 +74,8 @@ fn of_this_crate(inner: &Inner) -> Option<Cause<'_>> {
         Inner::Erofs(error) => error,
         #[cfg(feature = "ext4")]
         Inner::Ext4(error) => error,
+        #[cfg(feature = "ext4")]
+        Inner::Disk(error) => error,
         #[cfg(feature = "fuse")]
         Inner::Fuse(error) => error,
         #[cfg(feature = "virtiofs")]
@@ -127,6 +129,8 @@ fn shown(error: Cause<'_>) -> Option<Cause<'_>> {
     shown!(vmroot_erofs::Error::Io, vmroot_erofs::Error::Root);
     #[cfg(feature = "ext4")]
     shown!(vmroot_ext4::Error::Io, vmroot_ext4::Error::Root);
+    #[cfg(feature = "ext4")]
+    shown!(vmroot_disk::writable::Error::Io);
     #[cfg(feature = "kernel-mount")]
     shown!(vmroot_kernel_mount::Error::Image);
     #[cfg(feature = "disk-serve")]
