@@ -10,8 +10,7 @@ use vmroot_model::{Descriptor, Digest, Document, MANIFEST_LIMIT};
 use vmroot_output::sync_directory;
 
 use super::directory::{BLOBS, Lock, blob_path, read_index, write_index};
-use super::{Blobs, INDEX_JSON, OciLayout, REF_NAME};
-use crate::attachments::attachment_tag;
+use super::{Blobs, INDEX_JSON, OciLayout};
 use crate::bundle::Directory;
 use crate::selector::select;
 use crate::{Error, ImageSelector, Result};
@@ -19,8 +18,8 @@ use crate::{Error, ImageSelector, Result};
 /// The maximum depth of indexes in indexes.
 const DEPTH_LIMIT: u32 = 8;
 
-/// Removes an image and its signatures from the index, and then the blobs in the layout's own directory that no other
-/// image uses. Returns the digests of the image's entries.
+/// Removes an image from the index, and then the blobs in the layout's own directory that no other image uses. Returns
+/// the digests of the removed entries.
 ///
 /// Waits until other processes of this program have written their images: they may use a blob that is there already.
 pub(crate) fn delete(path: &Path, selector: &ImageSelector, shared_blob_dir: Option<&Path>) -> Result<Vec<Digest>> {
@@ -38,13 +37,14 @@ pub(crate) fn delete(path: &Path, selector: &ImageSelector, shared_blob_dir: Opt
     let image = image.map_or_else(|| select(path, &layout.images(), selector), Ok)?;
     let digests = image.entries.iter().filter_map(|&index| layout.index.manifests().get(index));
     let digests = digests.map(|entry| entry.digest).collect();
-    let mut entries = image.entries.clone();
-    let (removed, kept) = used(&layout, &entries)?;
-    entries.extend(signatures_of(&layout, &removed.difference(&kept).copied().collect::<Vec<_>>()));
-    let (removed, kept) = used(&layout, &entries)?;
+    let (mut removed, mut kept) = (BTreeSet::new(), BTreeSet::new());
+    for (index, entry) in layout.index.manifests().iter().enumerate() {
+        let used = if image.entries.contains(&index) { &mut removed } else { &mut kept };
+        add_used(&layout.blobs, entry, used, DEPTH_LIMIT)?;
+    }
     let missing = || Error::Missing { path: path.to_owned(), role: "index", member: INDEX_JSON.to_owned() };
     let mut index = read_index(path)?.ok_or_else(missing)?;
-    index.remove(&entries);
+    index.remove(&image.entries);
     write_index(path, &index)?;
     // A crash from here on leaves blobs without a use, but no image without its blobs.
     for digest in removed.difference(&kept) {
@@ -56,24 +56,6 @@ pub(crate) fn delete(path: &Path, selector: &ImageSelector, shared_blob_dir: Opt
     }
     sync_directory(&blobs)?;
     Ok(digests)
-}
-
-/// Returns the blobs that the entries with some numbers use, and those that the others use.
-fn used(layout: &OciLayout, entries: &[usize]) -> Result<(BTreeSet<Digest>, BTreeSet<Digest>)> {
-    let (mut by_these, mut by_others) = (BTreeSet::new(), BTreeSet::new());
-    for (index, entry) in layout.index.manifests().iter().enumerate() {
-        let used = if entries.contains(&index) { &mut by_these } else { &mut by_others };
-        add_used(&layout.blobs, entry, used, DEPTH_LIMIT)?;
-    }
-    Ok((by_these, by_others))
-}
-
-/// Returns the numbers of the entries with signatures of some documents.
-fn signatures_of(layout: &OciLayout, documents: &[Digest]) -> Vec<usize> {
-    let tags: BTreeSet<String> = documents.iter().map(attachment_tag).collect();
-    let is_of_these = |entry: &Descriptor| entry.annotation(REF_NAME).is_some_and(|name| tags.contains(name));
-    let entries = layout.index.manifests().iter().enumerate();
-    entries.filter(|(_, entry)| is_of_these(entry)).map(|(index, _)| index).collect()
 }
 
 /// Adds the blobs of an entry and its own. An instance may be missing, as in a copy of some platforms only.

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 use vmroot_model::Digest;
 use vmroot_signatures::Signature;
-use vmroot_transport::{Error, ImageName, ManifestPlace, delete_image};
+use vmroot_transport::{Error, ManifestPlace};
 
 use crate::copying::{Workplace, copy};
 use crate::signatures::{sigstore, simple};
@@ -77,22 +77,4 @@ fn openpgp_messages_have_no_place() {
         let error = destination.put_signatures(&Digest::of(b"x"), ManifestPlace::Top, &[sigstore("x"), simple("y")]);
         assert!(matches!(error, Err(Error::CannotHoldSignatures { .. })), "{error:?}");
     }
-}
-
-#[test]
-fn an_image_is_deleted_with_its_signatures() {
-    let workplace = Workplace::new();
-    let digest = copy_signed(&workplace, "oci:source:image", "oci:layout:a", &[sigstore("x")]);
-    copy_signed(&workplace, "oci:source:image", "oci:layout:b", &[]);
-    let other = copy_signed(&workplace, "oci:source:artifact", "oci:layout:c", &[sigstore("y")]);
-    let delete = |name: &str| delete_image(&ImageName::parse(&workplace.name(name)).unwrap(), None).unwrap();
-    // The image has another name.
-    assert_eq!(delete("oci:layout:a"), [digest]);
-    assert_eq!(signatures(&workplace, "oci:layout:b", &digest), [sigstore("x")]);
-    assert_eq!(delete("oci:layout:b"), [digest]);
-    assert_eq!(signatures(&workplace, "oci:layout:c", &other), [sigstore("y")]);
-    delete("oci:layout:c");
-    let index: Value = serde_json::from_slice(&workplace.read("layout/index.json")).unwrap();
-    assert_eq!(index["manifests"], Value::Array(Vec::new()));
-    assert_eq!(workplace.list("layout/blobs/sha256"), [""; 0]);
 }
