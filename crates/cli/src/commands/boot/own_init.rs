@@ -25,7 +25,7 @@ pub(super) fn role(root: &ContainerFs, runtime: &RuntimeConfig) -> Option<Pid1> 
     let has = |path: &&str| root.resolve_path(path.as_bytes()).is_ok();
     if OF_MACHINES.contains(&program) {
         Some(Pid1::Machine)
-    } else if OF_CONTAINERS.contains(&name) || program == "/init" && S6_OVERLAY.iter().any(|path| has(&path)) {
+    } else if OF_CONTAINERS.contains(&name) || program == "/init" && S6_OVERLAY.iter().any(has) {
         Some(Pid1::Namespace)
     } else {
         None
