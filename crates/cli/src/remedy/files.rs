@@ -67,7 +67,7 @@ pub(super) fn of_ext4(error: &ext4::Error, failed: &Failed<'_>) -> Option<String
 }
 
 /// The hint for a file system that another program has to put in order.
-const REPAIR: &str = "`e2fsck -f FILE` repairs it, as does a guest that mounts it";
+const REPAIR: &str = "`e2fsck -f FILE` repairs it";
 
 /// Returns the hint for a disk that is not grown.
 fn of_growth(refusal: &ext4::GrowthRefusal) -> Option<String> {
