@@ -29,6 +29,7 @@ mod explaining;
 mod exporting;
 mod files;
 mod foreign;
+mod guest_layers;
 mod guests;
 mod hash_trees;
 mod history;

@@ -1,5 +1,6 @@
 //! Checks ext4 images with the kernel, e2fsck and other programs.
 
+mod hostile;
 mod image;
 mod large;
 mod reading;
