@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use vmroot_errors::{ErrorKind, Limit};
+use vmroot_errors::{Classified, ErrorKind, Limit};
+use vmroot_ext4::ReadError;
 use vmroot_output::{Cancelled, Incomplete};
+
+use crate::layer::SHARED_PATHS_LIMIT;
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -41,6 +44,25 @@ pub enum Error {
         .0.display()
     )]
     UnseenMarks(PathBuf),
+    /// An ext4 disk cannot be read, or is damaged.
+    #[error("{}", path.display())]
+    Disk {
+        /// The disk, or an entry of it.
+        path: PathBuf,
+        /// The reason.
+        source: ReadError,
+    },
+    /// A disk with a whole root, whose changes can only be found by comparing it with the root that it began with.
+    #[error("{}: the disk has no directories upper and work, so its changes are those to an image", .0.display())]
+    NoBase(PathBuf),
+    /// A tree exceeds a limit.
+    #[error("{what} (limit {limit})")]
+    Limit {
+        /// The quantity that is too large.
+        what: String,
+        /// The name of the limit in `docs/limits.md`.
+        limit: &'static str,
+    },
     /// A layer cannot hold some entries, and the options forbid omissions.
     #[error(transparent)]
     Incomplete(#[from] Incomplete),
@@ -70,7 +92,12 @@ impl Error {
     /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io(error) => ErrorKind::of_named_file(&error.source),
+            Self::Io(error) => match Classified::of(&error.source) {
+                Some(classified) => classified.kind(),
+                None => ErrorKind::of_named_file(&error.source),
+            },
+            Self::Disk { source, .. } => source.kind(),
+            Self::Limit { .. } => ErrorKind::Limit,
             Self::Export(error) => error.kind(),
             Self::Compression(error) => error.kind(),
             Self::Index(error) => error.kind(),
@@ -80,6 +107,7 @@ impl Error {
             Self::ReservedName(_)
             | Self::Unportable { .. }
             | Self::UnseenMarks(_)
+            | Self::NoBase(_)
             | Self::Incomplete(_)
             | Self::Placement(_) => ErrorKind::Other,
         }
@@ -88,6 +116,9 @@ impl Error {
     /// Returns the limit that an input passed, for an error of [`ErrorKind::Limit`] that has one with a name.
     pub fn limit(&self) -> Option<Limit> {
         match self {
+            Self::Io(error) => Classified::of(&error.source).and_then(Classified::limit),
+            Self::Disk { source, .. } => source.limit(),
+            Self::Limit { limit, .. } => Some(Limit::named(limit)),
             Self::Export(error) => error.limit(),
             Self::Compression(error) => error.limit(),
             Self::Index(error) => error.limit(),
@@ -118,5 +149,11 @@ impl Error {
     /// Returns a closure for `map_err` that adds the name of the layer or file.
     pub(crate) fn on_top(what: String) -> impl FnOnce(Self) -> Self {
         move |source| Self::OnTop { what, source: Box::new(source) }
+    }
+
+    /// Returns the error for too many files with several names.
+    pub(crate) fn shared_paths() -> Self {
+        let what = format!("the paths of files with several names have more than {SHARED_PATHS_LIMIT} bytes");
+        Self::Limit { what, limit: "SHARED_PATHS_LIMIT" }
     }
 }

@@ -7,4 +7,4 @@
 mod attributes;
 mod walk;
 
-pub use walk::{HostEntry, HostFile, HostInode, HostWalk};
+pub use walk::{HostEntry, HostFile, HostWalk};

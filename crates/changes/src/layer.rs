@@ -1,8 +1,11 @@
 //! Exporting a directory of this machine as a layer: the tar of changes of an OCI image.
 //!
 //! [`write_layer`] writes a whole directory and converts the marks of an overlayfs upper directory ([`marks`]).
+//! [`write_disk_layer`] does the same for such a directory on an ext4 disk, and finds the changes of a disk with a whole
+//! root ([`difference`]).
 //! [`LayerWriter`] writes single entries.
 
+mod difference;
 mod marks;
 mod sight;
 mod writer;
@@ -12,14 +15,16 @@ use std::io::Write;
 use std::path::Path;
 
 use vmroot_compress::EncoderOptions;
-use vmroot_container_fs::InodeKind;
+use vmroot_container_fs::{ContainerFs, InodeKind};
 use vmroot_export::write_stream;
 use vmroot_output::{Hook, Meter, OmissionReason, Omissions, Omitted, OutputFile, Report, display_path};
 
-use crate::{Error, HostWalk, Result};
+use crate::disk::UPPER;
+use crate::{Disk, Error, HostWalk, Result, Tree, TreeEntry, TreeFile};
 use marks::Mark;
 
 pub use writer::LayerWriter;
+pub(crate) use writer::SHARED_PATHS_LIMIT;
 use writer::{OPAQUE, WHITEOUT};
 
 /// The overlayfs marks that a directory is expected to have.
@@ -107,25 +112,70 @@ pub(crate) fn write_plain(
         return Err(Error::UnseenMarks(directory.to_owned()));
     }
     let meter = Meter::new(options.hook, 0);
-    let (mut has_whiteouts, mut has_user_marks) = (false, false);
     let mut layer = LayerWriter::new(writer, &meter).sparse(options.sparse);
-    let mut walk = HostWalk::of_directory(directory)?;
+    let written = write_tree(HostWalk::of_directory(directory)?, &mut layer, options)?;
+    layer.finish()?;
+    let unseen_marks =
+        options.marks == Marks::Unknown && written.has_whiteouts && !written.has_user_marks && !sees_trusted;
+    Ok(WrittenLayer { omissions: written.omissions, unseen_marks })
+}
+
+/// Writes the changes that a guest has made to its disk as a layer's tar, and flushes the writer.
+///
+/// A disk with an upper directory ([`Disk::has_upper`]) has the changes itself. Any other disk has a whole root, and the
+/// layer is the difference to `base`, the root that the disk began with: added and changed entries, with modification
+/// times, and whiteouts for the removed ones. All marks of overlayfs are seen, so
+/// [`Marks`] do not matter. The empty `lost+found` of mke2fs is left out.
+///
+/// # Errors
+/// - [`Error::Disk`]: the disk is damaged, has a feature that is not supported, or cannot be read.
+/// - [`Error::NoBase`]: the disk has a whole root, and there is no `base`.
+/// - The errors of [`write_layer`], without [`Error::UnseenMarks`].
+pub fn write_disk_layer(
+    disk: &Disk,
+    base: Option<&ContainerFs>,
+    writer: &mut dyn Write,
+    options: &LayerOptions<'_>,
+) -> Result<Report> {
+    let has_upper = disk.has_upper()?;
+    write_stream(writer, options.compression.as_ref(), |writer| {
+        let meter = Meter::new(options.hook, 0);
+        let mut layer = LayerWriter::new(writer, &meter).sparse(options.sparse);
+        let omissions = match base {
+            _ if has_upper => write_tree(disk.walk(UPPER)?, &mut layer, options)?.omissions,
+            Some(base) => difference::write(disk, base, &mut layer, options)?,
+            None => return Err(Error::NoBase(disk.path().to_owned())),
+        };
+        layer.finish()?;
+        Ok(omissions)
+    })
+}
+
+/// The result of [`write_tree`].
+struct WrittenTree {
+    omissions: Omissions,
+    has_whiteouts: bool,
+    has_user_marks: bool,
+}
+
+/// Writes the entries of a tree, and converts the marks of overlayfs.
+fn write_tree<T: Tree>(mut tree: T, layer: &mut LayerWriter<'_>, options: &LayerOptions<'_>) -> Result<WrittenTree> {
+    let (mut has_whiteouts, mut has_user_marks) = (false, false);
     let mut omissions = Omissions::default();
     // Directories in which an xattr marks files as whiteouts.
     let mut xattr_whiteouts: HashSet<Vec<u8>> = HashSet::new();
-    while let Some(entry) = walk.next() {
+    while let Some(entry) = tree.next() {
         let mut entry = entry?;
         let is_start = entry.path.is_empty();
         if options.whiteout_files && entry.name().starts_with(WHITEOUT) {
-            add_whiteout_file(&mut layer, &entry.path)?;
+            add_whiteout_file(layer, &entry.path)?;
             if entry.attributes.kind == InodeKind::Directory {
-                walk.skip_directory();
+                tree.skip_directory();
             }
             continue;
         }
-        let parent = entry.path.iter().rposition(|&byte| byte == b'/').map_or(&b""[..], |slash| &entry.path[..slash]);
         has_user_marks |= entry.xattrs.iter().any(|(name, _)| name.starts_with(marks::USER));
-        let mark = marks::mark_of(&entry, !is_start && xattr_whiteouts.contains(parent))?;
+        let mark = marks::mark_of(&entry, !is_start && xattr_whiteouts.contains(entry.parent()))?;
         marks::strip(&mut entry.xattrs);
         match mark {
             Mark::Whiteout => {
@@ -136,23 +186,32 @@ pub(crate) fn write_plain(
             Mark::HasXattrWhiteouts => drop(xattr_whiteouts.insert(entry.path.clone())),
             Mark::None | Mark::Opaque => {}
         }
-        if (!is_start || options.with_root) && !layer.add(&entry.path, &entry)? {
-            omissions.add(
-                || display_path(&entry.path),
-                Omitted::Socket,
-                OmissionReason::form("a layer has no type for it"),
-            );
-            if options.strict {
-                omissions.require_complete("a layer")?;
-            }
+        if !is_start || options.with_root {
+            add(&entry, layer, &mut omissions, options)?;
         }
         if mark == Mark::Opaque {
             layer.add_opaque_mark(&entry.path)?;
         }
     }
-    layer.finish()?;
-    let unseen_marks = options.marks == Marks::Unknown && has_whiteouts && !has_user_marks && !sees_trusted;
-    Ok(WrittenLayer { omissions, unseen_marks })
+    Ok(WrittenTree { omissions, has_whiteouts, has_user_marks })
+}
+
+/// Adds an entry, or records that a layer cannot hold it.
+fn add<F: TreeFile>(
+    entry: &TreeEntry<F>,
+    layer: &mut LayerWriter<'_>,
+    omissions: &mut Omissions,
+    options: &LayerOptions<'_>,
+) -> Result<()> {
+    if layer.add(&entry.path, entry)? {
+        return Ok(());
+    }
+    let reason = OmissionReason::form("a layer has no type for it");
+    omissions.add(|| display_path(&entry.path), Omitted::Socket, reason);
+    if options.strict {
+        omissions.require_complete("a layer")?;
+    }
+    Ok(())
 }
 
 /// Adds a whiteout of an unpacked layer. The internal files of AUFS are ignored.

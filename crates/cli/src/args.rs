@@ -525,7 +525,7 @@ pub(crate) enum Command {
     },
     /// Write an image's root as a directory, an archive or a file system, or the changes of a writable mount as a layer
     #[command(override_usage = "vmroot export [OPTIONS] <IMAGE> <OUT>\n       \
-                                vmroot export [OPTIONS] --from-upper <DIR> <OUT>")]
+                                vmroot export [OPTIONS] --from-upper <DIR|DISK> <OUT>")]
     Export {
         /// Reference, id, prefix of an id, TRANSPORT:DETAILS, or prebaked:DIR; omit it with --from-upper
         image: OsString,

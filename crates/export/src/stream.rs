@@ -1,13 +1,11 @@
 //! Buffered output of archives, plain or compressed.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use vmroot_compress::{Encoder, EncoderOptions};
-use vmroot_output::{Counter, Holes, Omissions, Report};
+use vmroot_output::{Counter, Omissions, Report, SparseRead};
 
 use crate::error::check_flow;
 use crate::{Error, Result};
@@ -89,7 +87,7 @@ impl<'w> Stream<'w> {
     }
 
     /// Copies bytes of a file, at most one buffer. Returns the number of bytes. The inner error is a read error.
-    pub(crate) fn copy_from(&mut self, file: &File, range: &Range<u64>) -> Result<io::Result<u64>> {
+    pub(crate) fn copy_from(&mut self, file: &mut dyn SparseRead, range: &Range<u64>) -> Result<io::Result<u64>> {
         let count = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(self.room()?);
         let read = file.read_exact_at(&mut self.buffer[self.filled..self.filled + count], range.start);
         Ok(read.map(|()| {
@@ -138,14 +136,13 @@ impl<'w> Stream<'w> {
 /// Copies a range of a file. Holes are not read but written as zeros. The inner error is a read error.
 pub(crate) fn copy_with_holes(
     output: &mut Stream<'_>,
-    holes: &mut Holes<'_>,
+    file: &mut dyn SparseRead,
     range: Range<u64>,
     counter: &mut Counter<'_>,
 ) -> Result<io::Result<()>> {
-    let file = holes.file();
     let mut position = range.start;
     while position < range.end {
-        let data = match holes.next_data(position..range.end) {
+        let data = match file.next_data(position..range.end) {
             Ok(data) => data.unwrap_or(range.end..range.end),
             Err(error) => return Ok(Err(error)),
         };

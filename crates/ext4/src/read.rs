@@ -21,7 +21,7 @@ mod xattr;
 
 pub use directory::DirectoryEntry;
 pub use error::{ReadError, ReadResult};
-pub(crate) use features::{incompatible, read_only};
+pub(crate) use features::{incompatible, inode_flags, read_only};
 pub use file::FileReader;
 pub use inode::Inode;
 pub(crate) use map::{BlockRun, Place};

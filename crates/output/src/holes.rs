@@ -3,9 +3,37 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
+
+/// A file with holes, on this machine or elsewhere.
+pub trait SparseRead {
+    /// Returns the first run of data in `range`, or `None` if all of it is a hole.
+    ///
+    /// # Errors
+    /// - `UnexpectedEof`: the range exceeds the end of the file, and has no data.
+    /// - The error of the file.
+    fn next_data(&mut self, range: Range<u64>) -> io::Result<Option<Range<u64>>>;
+
+    /// Fills `buffer` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// - `UnexpectedEof`: the range exceeds the end of the file.
+    /// - The error of the file.
+    fn read_exact_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
+impl SparseRead for Holes<'_> {
+    fn next_data(&mut self, range: Range<u64>) -> io::Result<Option<Range<u64>>> {
+        Holes::next_data(self, range)
+    }
+
+    fn read_exact_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(self.file, buffer, offset)
+    }
+}
 
 /// Finds the data of a file by `SEEK_DATA` and `SEEK_HOLE`, and caches the last result.
 ///
@@ -78,8 +106,6 @@ impl<'a> LastHoles<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::FileExt;
-
     use super::*;
 
     #[test]

@@ -28,7 +28,7 @@ pub use cancel::{CANCEL_LATENCY, Cancel, CancellableReader};
 pub use copy::{Copier, is_source_failure};
 pub use error::{Error, Result};
 pub use file::OutputFile;
-pub use holes::{Holes, LastHoles};
+pub use holes::{Holes, LastHoles, SparseRead};
 pub use image_file::ImageFile;
 pub use omissions::{Incomplete, LISTED_OMISSIONS, Omission, OmissionReason, Omissions, Omitted, display_path};
 pub use progress::{Cancelled, Counter, Hook, Meter, WriteProgress};

@@ -105,6 +105,8 @@ enum Inner {
     #[cfg(not(feature = "registry"))]
     #[error("{0}: this build cannot reach registries; its feature `registry` is off")]
     NoRegistry(vmroot_model::Reference),
+    #[error("{}: the disk has the changes to another image, {other}, not to {image}", disk.display())]
+    OtherImage { disk: PathBuf, other: String, image: String },
     #[error("{path}", path = path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -217,6 +219,7 @@ impl Error {
             Inner::NotHere { source, .. } => source.kind(),
             Inner::ArchitectureMismatch { .. } => ErrorKind::NotFound,
             Inner::InvalidConfig { .. } => ErrorKind::Integrity,
+            Inner::OtherImage { .. } => ErrorKind::Other,
             Inner::Io { source, .. } => ErrorKind::of_named_file(source),
         }
     }
@@ -270,6 +273,11 @@ impl Error {
     /// ```
     pub fn causes(&self) -> Vec<&(dyn std::error::Error + 'static)> {
         causes::causes(self)
+    }
+
+    /// Returns the error for a guest's disk that belongs to another image.
+    pub(crate) fn of_other_image(disk: &Path, other: &str, image: String) -> Self {
+        Self(Box::new(Inner::OtherImage { disk: disk.to_owned(), other: other.to_owned(), image }))
     }
 
     /// Returns the error for an image that was first not found in the cache, with the error `find`, and then could not be

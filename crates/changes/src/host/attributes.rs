@@ -7,6 +7,8 @@ use vmroot_container_fs::{Device, InodeKind, Timestamp};
 use vmroot_export::Attributes;
 use vmroot_output::beneath::path_by_descriptor;
 
+use crate::tree::is_portable;
+
 /// The longest name list and the longest value of xattrs that the kernel supports (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
 const MAX_LENGTH: usize = 64 << 10;
 
@@ -37,15 +39,6 @@ pub(super) fn attributes(stat: &Stat) -> Attributes {
     let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
     let mtime = Timestamp { seconds: stat.st_mtime, nanoseconds };
     Attributes { kind, mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, mtime, device }
-}
-
-/// Returns true for xattrs that are copied to another machine.
-///
-/// The others belong to file systems (`btrfs.*`, `system.nfs4_acl`) or are labels of this machine's security modules.
-fn is_portable(name: &[u8]) -> bool {
-    const NOT_PORTABLE: [&[u8]; 3] = [b"security.selinux", b"security.SMACK64", b"security.evm"];
-    let prefixes = [&b"user."[..], b"trusted.", b"security.", b"system.posix_acl_"];
-    prefixes.iter().any(|prefix| name.starts_with(prefix)) && !NOT_PORTABLE.iter().any(|other| name.starts_with(other))
 }
 
 /// Returns the portable xattrs that this process can read, sorted by name. Returns none if the file system does not

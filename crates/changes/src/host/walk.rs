@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::File;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -9,11 +10,12 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 use vmroot_container_fs::InodeKind;
-use vmroot_export::Attributes;
 use vmroot_output::beneath::{DIRECTORY, open_below};
+use vmroot_output::{Holes, SparseRead};
 
 use super::attributes::{EntryHandle, attributes, xattrs};
 use crate::Result;
+use crate::tree::{SharedInode, Tree, TreeEntry, TreeFile};
 
 /// The most directories that are open at once.
 const MAX_OPEN: usize = 16;
@@ -53,24 +55,7 @@ struct Directory {
 }
 
 /// An entry of a [`HostWalk`].
-#[derive(Debug)]
-pub struct HostEntry {
-    /// The path relative to the start, without a leading slash. Empty for the start.
-    pub path: Vec<u8>,
-    /// The path on this machine, for messages.
-    pub host_path: PathBuf,
-    /// Kind, mode, owner, time and device number.
-    pub attributes: Attributes,
-    /// The xattrs, sorted by name: `user.*`, `trusted.*`, `security.*` and access control lists, without the labels and
-    /// signatures of this machine's security modules.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The contents of a regular file.
-    pub file: Option<HostFile>,
-    /// The target of a symbolic link. Empty for other kinds.
-    pub target: Vec<u8>,
-    /// The inode, if it has more than one name, inside or outside the tree.
-    pub shared: Option<HostInode>,
-}
+pub type HostEntry = TreeEntry<HostFile>;
 
 /// A regular file of a [`HostWalk`].
 #[derive(Debug)]
@@ -81,19 +66,21 @@ pub struct HostFile {
     pub length: u64,
 }
 
-/// The identity of an inode of this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct HostInode {
-    /// The number of its file system, `st_dev` of stat(2).
-    pub device: u64,
-    /// Its number there, `st_ino`.
-    pub inode: u64,
+impl TreeFile for HostFile {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn open(&self) -> io::Result<Box<dyn SparseRead + '_>> {
+        Ok(Box::new(Holes::new(&self.file)))
+    }
 }
 
-impl HostEntry {
-    /// Returns the last name of the path. Empty for the start.
-    pub fn name(&self) -> &[u8] {
-        self.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+impl Tree for HostWalk {
+    type File = HostFile;
+
+    fn skip_directory(&mut self) {
+        self.open.pop();
     }
 }
 
@@ -121,11 +108,6 @@ impl HostWalk {
         let fd = openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         let first = Start::Directory(fd.map_err(vmroot_output::Error::on("open", path))?);
         Ok(Self { start: path.to_owned(), first: Some(first), open: Vec::new(), path: Vec::new() })
-    }
-
-    /// Skips the entries of the directory that was returned last.
-    pub fn skip_directory(&mut self) {
-        self.open.pop();
     }
 
     fn next_entry(&mut self) -> Result<Option<HostEntry>> {
@@ -198,12 +180,12 @@ impl HostWalk {
         let has_other_names = attributes.kind != InodeKind::Directory && stat.st_nlink > 1;
         Ok(HostEntry {
             path: self.path.clone(),
-            host_path: self.host_path(),
+            shown_path: self.host_path(),
             attributes,
             xattrs: xattrs(handle).map_err(self.failed("read the xattrs of"))?,
             file: None,
             target: Vec::new(),
-            shared: has_other_names.then_some(HostInode { device: stat.st_dev, inode: stat.st_ino }),
+            shared: has_other_names.then_some(SharedInode { device: stat.st_dev, inode: stat.st_ino }),
         })
     }
 

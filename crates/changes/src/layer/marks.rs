@@ -7,7 +7,7 @@
 
 use vmroot_container_fs::{Device, InodeKind};
 
-use crate::{Error, HostEntry, Result};
+use crate::{Error, Result, TreeEntry, TreeFile};
 
 /// The meaning of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +33,12 @@ const ESCAPE: &[u8] = b"overlay.";
 ///
 /// # Errors
 /// [`Error::Unportable`]: a part of the entry is in a lower layer.
-pub(super) fn mark_of(entry: &HostEntry, xattr_whiteouts: bool) -> Result<Mark> {
+pub(super) fn mark_of<F: TreeFile>(entry: &TreeEntry<F>, xattr_whiteouts: bool) -> Result<Mark> {
     let attributes = &entry.attributes;
     if attributes.kind == InodeKind::Character && attributes.device == Device::default() {
         return Ok(Mark::Whiteout);
     }
-    let unportable = |what, advice| Err(Error::Unportable { path: entry.host_path.clone(), what, advice });
+    let unportable = |what, advice| Err(Error::Unportable { path: entry.shown_path.clone(), what, advice });
     if value(entry, b"metacopy").is_some() {
         return unportable("has attributes only, and its bytes are in a lower layer", "metacopy=off");
     }
@@ -49,7 +49,7 @@ pub(super) fn mark_of(entry: &HostEntry, xattr_whiteouts: bool) -> Result<Mark> 
     if value(entry, b"nlink").is_some_and(|count| count != b"U-1") {
         return unportable("has several names, some of them in a lower layer", "index=off");
     }
-    let is_empty_file = entry.file.as_ref().is_some_and(|file| file.length == 0);
+    let is_empty_file = entry.file.as_ref().is_some_and(|file| file.length() == 0);
     if xattr_whiteouts && is_empty_file && value(entry, b"whiteout").is_some() {
         return Ok(Mark::Whiteout);
     }
@@ -60,7 +60,7 @@ pub(super) fn mark_of(entry: &HostEntry, xattr_whiteouts: bool) -> Result<Mark> 
     })
 }
 
-fn value<'e>(entry: &'e HostEntry, name: &[u8]) -> Option<&'e [u8]> {
+fn value<'e, F>(entry: &'e TreeEntry<F>, name: &[u8]) -> Option<&'e [u8]> {
     let has_name = |xattr: &[u8]| PREFIXES.iter().any(|prefix| xattr.strip_prefix(*prefix) == Some(name));
     entry.xattrs.iter().find(|(xattr, _)| has_name(xattr)).map(|(_, value)| &value[..])
 }

@@ -6,16 +6,19 @@ use std::path::PathBuf;
 
 use vmroot_container_fs::{Device, InodeKind, Timestamp};
 use vmroot_export::{Archive, Attributes, EntryHeader};
-use vmroot_output::{Counter, Holes, Meter, display_path};
+use vmroot_output::{Counter, Meter, display_path};
 
-use crate::{Error, HostEntry, HostFile, HostInode, Result};
+use crate::{Error, Result, SharedInode, TreeEntry, TreeFile};
 
 /// The prefix of the names of whiteouts (OCI image-spec, layer.md, "Whiteouts").
 pub(super) const WHITEOUT: &[u8] = b".wh.";
 /// The name of the entry that makes its directory opaque.
 pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// Writes a layer's tar from entries of a [`HostWalk`](crate::HostWalk) and from files in memory.
+/// The most bytes of paths of files with several names. They are in memory, because further names refer to them.
+pub(crate) const SHARED_PATHS_LIMIT: usize = 256 << 20;
+
+/// Writes a layer's tar from entries of a [`Tree`](crate::Tree) and from files in memory.
 ///
 /// Paths have no leading slash. The empty path is the root directory. Entries are written in the order of the calls,
 /// and a later entry replaces an earlier one with the same path.
@@ -24,13 +27,20 @@ pub struct LayerWriter<'m> {
     archive: Archive<'m>,
     counter: Counter<'m>,
     /// The first path of each inode with several names.
-    first_paths: HashMap<HostInode, Vec<u8>>,
+    first_paths: HashMap<SharedInode, Vec<u8>>,
+    /// The bytes of these paths.
+    first_paths_length: usize,
 }
 
 impl<'m> LayerWriter<'m> {
     /// Creates a writer. `meter` counts the bytes of files and may cancel.
     pub fn new(writer: &'m mut dyn Write, meter: &'m Meter<'m>) -> Self {
-        Self { archive: Archive::new(writer), counter: Counter::new(meter), first_paths: HashMap::new() }
+        Self {
+            archive: Archive::new(writer),
+            counter: Counter::new(meter),
+            first_paths: HashMap::new(),
+            first_paths_length: 0,
+        }
     }
 
     /// Sets whether large holes are left out, as [`TarOptions::sparse`](vmroot_export::TarOptions::sparse).
@@ -46,9 +56,10 @@ impl<'m> LayerWriter<'m> {
     /// - [`Error::Export`]: the writer failed.
     /// - [`Error::Io`]: the file cannot be read, or it got shorter.
     /// - [`Error::ReservedName`]: a name in `path` begins with `.wh.`.
+    /// - [`Error::Limit`]: there are too many files with several names.
     /// - [`Error::Cancelled`]: the meter cancelled.
-    pub fn add(&mut self, path: &[u8], entry: &HostEntry) -> Result<bool> {
-        reject_whiteout_name(path, || entry.host_path.clone())?;
+    pub fn add<F: TreeFile>(&mut self, path: &[u8], entry: &TreeEntry<F>) -> Result<bool> {
+        reject_whiteout_name(path, || entry.shown_path.clone())?;
         let kind = entry.attributes.kind;
         if kind == InodeKind::Socket {
             return Ok(false);
@@ -60,18 +71,24 @@ impl<'m> LayerWriter<'m> {
                 self.archive.add_entry(header)?;
                 return Ok(true);
             }
+            self.first_paths_length += path.len();
+            if self.first_paths_length > SHARED_PATHS_LIMIT {
+                return Err(Error::shared_paths());
+            }
             self.first_paths.insert(inode, path.to_vec());
         }
         for (name, value) in &entry.xattrs {
             header.set_xattr(name, value);
         }
         match &entry.file {
-            Some(HostFile { file, length }) if *length > 0 => {
+            Some(file) if file.length() > 0 => {
+                let length = file.length();
                 let unreadable = |error| -> Error {
-                    let error = explain_early_end(error, *length);
-                    vmroot_output::Error::on("read", &entry.host_path)(error).into()
+                    let error = explain_early_end(error, length);
+                    vmroot_output::Error::on("read", &entry.shown_path)(error).into()
                 };
-                self.archive.add_file(header, &mut Holes::new(file), 0..*length, &mut self.counter, unreadable)?;
+                let mut source = file.open().map_err(unreadable)?;
+                self.archive.add_file(header, &mut *source, 0..length, &mut self.counter, unreadable)?;
             }
             _ => {
                 if kind == InodeKind::Symlink {
@@ -86,6 +103,7 @@ impl<'m> LayerWriter<'m> {
     /// Clears the list of inodes added so far, so that entries of the next walk do not become hard links to them.
     pub fn clear_links(&mut self) {
         self.first_paths.clear();
+        self.first_paths_length = 0;
     }
 
     /// Adds a regular file with the permission bits `mode`. Its owner is root, and its time is the Unix epoch.

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, lsetxattr, mknodat};
 use tempfile::TempDir;
 use vmroot_changes::Error;
-use vmroot_changes::{HostWalk, LayerOptions, Marks, export_layer, write_layer};
+use vmroot_changes::{HostWalk, LayerOptions, Marks, Tree as _, export_layer, write_layer};
 use vmroot_export::{DirectoryOptions, export_directory};
 use vmroot_output::{Hook, Report, WriteProgress};
 use vmroot_test_roots::{Root, describe, remove};

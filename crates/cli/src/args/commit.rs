@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 /// The options of `commit`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CommitArguments {
-    /// Add the changes in this upper directory of an overlay, as of `mount --upper`, as the layer
-    #[arg(long, value_name = "DIR", conflicts_with = "layer")]
+    /// Add the changes in this upper directory of an overlay, as of `mount --upper`, or on this ext4 disk of a guest, as
+    /// the layer
+    #[arg(long, value_name = "DIR|DISK", conflicts_with = "layer")]
     pub(crate) from_upper: Option<PathBuf>,
     /// Read the marks of --from-upper from user.overlay.* xattrs, for an overlay that was mounted with userxattr
     #[arg(long, requires = "from_upper")]

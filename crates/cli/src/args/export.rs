@@ -69,14 +69,19 @@ pub(crate) struct ExportArguments {
     #[arg(long, value_name = "HEX|-", requires = "verity")]
     #[arg(help_heading = "Verification by the guest")]
     pub(crate) verity_salt: Option<Salt>,
-    /// Write the upper directory of an overlay, as of `mount --upper`, as a layer that holds all changes and deletions
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["rootless", "config_out", "verity", "layer", "add", "init"])]
+    /// Write the upper directory of an overlay, as of `mount --upper`, or the ext4 disk of a guest, as a layer that holds
+    /// all changes and deletions
+    #[arg(long, value_name = "DIR|DISK", conflicts_with_all = ["rootless", "config_out", "verity", "layer", "add", "init"])]
     #[arg(help_heading = "Changes of a writable mount")]
     pub(crate) from_upper: Option<PathBuf>,
     /// Read the marks of --from-upper from user.overlay.* xattrs, for an overlay that was mounted with userxattr
     #[arg(long, requires = "from_upper")]
     #[arg(help_heading = "Changes of a writable mount")]
     pub(crate) userxattr: bool,
+    /// Compare the disk of --from-upper, which has a whole root, with this image's root
+    #[arg(long, value_name = "IMAGE", requires = "from_upper", conflicts_with = "userxattr")]
+    #[arg(help_heading = "Changes of a writable mount")]
+    pub(crate) base: Option<String>,
     #[command(flatten)]
     pub(crate) top: TopArguments,
     #[command(flatten)]

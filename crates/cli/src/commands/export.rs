@@ -9,6 +9,7 @@ pub(crate) mod root_hash;
 mod verity;
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -17,7 +18,7 @@ use anyhow::Context as _;
 use clap::ValueEnum as _;
 use serde::Serialize;
 use serde_json::json;
-use vmroot::changes::{LayerOptions, Marks, write_layer};
+use vmroot::changes::{Disk, LayerOptions, Marks, write_disk_layer, write_layer};
 use vmroot::erofs::{ErofsMetaOptions, ErofsOptions, export_erofs, export_erofs_meta, write_erofs};
 use vmroot::export::{
     CpioOptions, DirectoryOptions, SquashfsCompression, SquashfsOptions, TarOptions, export_directory, export_squashfs,
@@ -32,7 +33,7 @@ use super::verity::TreeRecord;
 use crate::args::{ExportArguments, FileCompression, Format};
 use crate::context::{Context, OpenedRoot, print_notes};
 use crate::display::{Action, LONG, NewTask, Outcome};
-use crate::exit::UsageError;
+use crate::exit::{Advised, UsageError};
 use crate::progress::StoreProgress;
 use crate::{output, progress};
 use verity::TreePlan;
@@ -92,6 +93,8 @@ enum Source<'a> {
     Image(Box<(Client, Image, ExtendedRoot)>),
     /// The upper directory of an overlay.
     Upper(&'a Path),
+    /// The disk of a guest, and the root that it began with.
+    Disk(Box<(Disk, Option<OpenedRoot>)>),
 }
 
 impl Source<'_> {
@@ -100,7 +103,7 @@ impl Source<'_> {
         match self {
             Self::Root(opened) => opened.omitted.clone(),
             Self::Image(image) => image.2.omitted().clone(),
-            Self::Upper(_) => Omissions::default(),
+            Self::Upper(_) | Self::Disk(_) => Omissions::default(),
         }
     }
 }
@@ -122,7 +125,7 @@ fn open<'a>(
     options: &'a ExportArguments,
 ) -> anyhow::Result<Source<'a>> {
     if let Some(upper) = &options.from_upper {
-        return Ok(Source::Upper(upper));
+        return open_upper(context, upper, options);
     }
     let image = image.to_str().ok_or_else(|| UsageError(format!("{}: not the name of an image", image.display())))?;
     let top = Top { strict: options.strict, ..options.top.top() };
@@ -136,6 +139,21 @@ fn open<'a>(
     let on_top = Context::put_top(&client, client.root(&image)?, &top)?;
     print_notes(&on_top);
     Ok(Source::Image(Box::new((client, image, on_top))))
+}
+
+/// Opens the upper directory of an overlay, or the disk of a guest.
+fn open_upper<'a>(context: &Context, upper: &'a Path, options: &'a ExportArguments) -> anyhow::Result<Source<'a>> {
+    let is_directory = fs::metadata(upper).map_err(FileError::on("open", upper)).map_err(vmroot::Error::from)?.is_dir();
+    if is_directory && options.base.is_some() {
+        let hint = "an upper directory has the changes itself; omit --base";
+        return Err(Advised::usage("--base is for the disk of a guest with a whole root", hint).into());
+    }
+    if is_directory {
+        return Ok(Source::Upper(upper));
+    }
+    let disk = Disk::open(upper).map_err(vmroot::Error::from)?;
+    let base = options.base.as_deref().map(|base| context.open(base)).transpose()?;
+    Ok(Source::Disk(Box::new((disk, base))))
 }
 
 /// Writes the source in the format.
@@ -161,6 +179,13 @@ fn write(
             let layer =
                 LayerOptions { with_root: true, marks, sparse, compression, strict, hook, ..Default::default() };
             let written = open_stream(out)?.write_with(|writer| write_layer(upper, writer, &layer));
+            return Ok(written.map_err(vmroot::Error::from)?);
+        }
+        Source::Disk(source) => {
+            let (disk, base) = &**source;
+            let base = base.as_ref().map(|opened| &opened.root);
+            let layer = LayerOptions { with_root: true, sparse, compression, strict, hook, ..Default::default() };
+            let written = open_stream(out)?.write_with(|writer| write_disk_layer(disk, base, writer, &layer));
             return Ok(written.map_err(vmroot::Error::from)?);
         }
     };

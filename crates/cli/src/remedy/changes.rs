@@ -12,6 +12,9 @@ pub(super) fn remedy(error: &Error) -> Option<String> {
              user"
                 .to_owned(),
         ),
+        Error::NoBase(_) => {
+            Some("--base IMAGE names the image whose root was written to the disk; `commit` uses its own image".to_owned())
+        }
         _ => None,
     }
 }

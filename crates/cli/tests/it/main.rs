@@ -32,6 +32,7 @@ mod exporting;
 mod files;
 mod foreign;
 mod guest_disks;
+mod guest_layers;
 mod guests;
 mod hash_trees;
 mod history;

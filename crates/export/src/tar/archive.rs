@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::ops::Range;
 
-use vmroot_output::{Counter, Holes};
+use vmroot_output::{Counter, SparseRead};
 
 use super::BLOCK;
 use super::header::EntryHeader;
@@ -61,32 +61,32 @@ impl<'w> Archive<'w> {
     pub fn add_file<E: From<Error>>(
         &mut self,
         header: EntryHeader,
-        holes: &mut Holes<'_>,
+        file: &mut dyn SparseRead,
         range: Range<u64>,
         counter: &mut Counter<'_>,
         unreadable: impl FnOnce(io::Error) -> E,
     ) -> std::result::Result<(), E> {
-        self.copy_file(header, holes, range, counter)?.map_err(unreadable)
+        self.copy_file(header, file, range, counter)?.map_err(unreadable)
     }
 
     /// Writes a regular file. The inner error is a read error.
     fn copy_file(
         &mut self,
         mut header: EntryHeader,
-        holes: &mut Holes<'_>,
+        file: &mut dyn SparseRead,
         range: Range<u64>,
         counter: &mut Counter<'_>,
     ) -> Result<io::Result<()>> {
         if !self.sparse {
-            return self.add_whole_file(header, holes, range, counter);
+            return self.add_whole_file(header, file, range, counter);
         }
         let length = range.end - range.start;
-        let map = match SparseMap::find(holes, range.clone()) {
+        let map = match SparseMap::find(file, range.clone()) {
             Ok(map) => map,
             Err(error) => return Ok(Err(error)),
         };
         let Some(map) = map else {
-            return self.add_whole_file(header, holes, range, counter);
+            return self.add_whole_file(header, file, range, counter);
         };
         let (runs, data) = (map.to_bytes(), map.data_length());
         header.set_sparse(length, runs.len() as u64 + data);
@@ -94,7 +94,7 @@ impl<'w> Archive<'w> {
         self.output.write(&runs)?;
         for run in map.runs {
             let run = range.start + run.start..range.start + run.end;
-            let read = copy_with_holes(&mut self.output, holes, run, counter)?;
+            let read = copy_with_holes(&mut self.output, file, run, counter)?;
             if read.is_err() {
                 return Ok(read);
             }
@@ -107,13 +107,13 @@ impl<'w> Archive<'w> {
     fn add_whole_file(
         &mut self,
         mut header: EntryHeader,
-        holes: &mut Holes<'_>,
+        file: &mut dyn SparseRead,
         range: Range<u64>,
         counter: &mut Counter<'_>,
     ) -> Result<io::Result<()>> {
         header.set_size(range.end - range.start);
         self.output.write(&header.into_bytes())?;
-        let read = copy_with_holes(&mut self.output, holes, range, counter)?;
+        let read = copy_with_holes(&mut self.output, file, range, counter)?;
         self.output.pad(BLOCK).map(|()| read)
     }
 

@@ -5,9 +5,8 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
-use vmroot_output::Holes;
+use vmroot_output::SparseRead;
 
 use super::BLOCK;
 
@@ -30,7 +29,7 @@ pub(super) struct SparseMap {
 
 impl SparseMap {
     /// Finds the runs of data in a range of a file. Returns `None` if leaving out its zeros does not save enough.
-    pub(super) fn find(holes: &mut Holes<'_>, file: Range<u64>) -> io::Result<Option<Self>> {
+    pub(super) fn find(source: &mut dyn SparseRead, file: Range<u64>) -> io::Result<Option<Self>> {
         let size = file.end - file.start;
         if size < MIN_SAVING {
             return Ok(None);
@@ -38,13 +37,13 @@ impl SparseMap {
         let mut map = Self { runs: Vec::new(), size, smallest_hole: 1 };
         let mut position = file.start;
         let mut buffer = vec![0; BUFFER];
-        while let Some(data) = holes.next_data(position..file.end)? {
+        while let Some(data) = source.next_data(position..file.end)? {
             // Runs are aligned to pages from the start of the file, independent of the holes that the file system
             // reports.
             let start = (data.start - file.start) / PAGE as u64 * PAGE as u64;
             let stop = (data.end - file.start).next_multiple_of(PAGE as u64).min(size);
             let length = BUFFER.min(usize::try_from(stop - start).unwrap_or(BUFFER));
-            holes.file().read_exact_at(&mut buffer[..length], file.start + start)?;
+            source.read_exact_at(&mut buffer[..length], file.start + start)?;
             map.add_bytes(&buffer[..length], start);
             position = file.start + start + length as u64;
         }

@@ -82,6 +82,7 @@ impl JournalSuperblock {
             return Err(damaged("length"));
         }
         let [compatible, incompatible] = if is_new { [36, 40].map(field) } else { [0, 0] };
+        refuse_unknown(incompatible)?;
         let checksums = checksums(compatible, incompatible).ok_or_else(|| damaged("set of checksums"))?;
         if matches!(checksums, Checksums::V2 | Checksums::V3) {
             let mut zeroed = block[..LENGTH].to_vec();
@@ -116,7 +117,6 @@ impl JournalSuperblock {
             seed: crc32c(!0, &block[48..64]),
             fast,
         })
-        .and_then(|superblock| refuse_unknown(incompatible).map(|()| superblock))
     }
 
     /// Returns the start of a checksum of [`Checksums::V2`] or [`Checksums::V3`], and `None` for other journals.

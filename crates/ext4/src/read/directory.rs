@@ -43,6 +43,9 @@ impl<R: ReadAt> Ext4Reader<R> {
             return Err(ReadError::damaged(format!("inode {} is not a directory", directory.number())));
         }
         directory.refuse_encrypted()?;
+        if let Some(entries) = self.fast.entries(directory.number()) {
+            return Ok(entries);
+        }
         let mut list = List { directory, inodes: self.volume.inodes, entries: Vec::new(), first: self.first_inode() };
         if directory.has_flag(inode_flags::INLINE_DATA) {
             list.add_block(&directory.block()[INLINE_PARENT..])?;
@@ -51,7 +54,6 @@ impl<R: ReadAt> Ext4Reader<R> {
             self.add_blocks(&mut list)?;
         }
         let List { mut entries, .. } = list;
-        self.fast.change_directory(directory.number(), &mut entries);
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         if entries.windows(2).any(|pair| pair[0].name == pair[1].name) {
             return Err(ReadError::damaged(format!("directory {} has a name twice", directory.number())));

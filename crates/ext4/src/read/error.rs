@@ -65,11 +65,11 @@ impl ReadError {
     /// Returns the meaning of the error to a caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotExt4 | Self::Damaged(_) => ErrorKind::Integrity,
+            Self::Damaged(_) => ErrorKind::Integrity,
             Self::Limit { .. } => ErrorKind::Limit,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Io { source, .. } | Self::Write { source, .. } => ErrorKind::of_io(source),
-            Self::Unsupported(_) | Self::NeedsReplay | Self::WrongKind { .. } => ErrorKind::Other,
+            Self::NotExt4 | Self::Unsupported(_) | Self::NeedsReplay | Self::WrongKind { .. } => ErrorKind::Other,
         }
     }
 

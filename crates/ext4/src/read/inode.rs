@@ -51,7 +51,9 @@ impl Inode {
         if i64::try_from(size).is_err() {
             return Err(damaged(format!("has {size} bytes")));
         }
-        Ok(Self { number, kind, size, record, extra, rest: bytes[OLD_SIZE + extra..].to_vec() })
+        // Without further fields, the kernel looks for no xattrs either.
+        let rest = if extra == 0 { &[][..] } else { &bytes[OLD_SIZE + extra..] };
+        Ok(Self { number, kind, size, record, extra, rest: rest.to_vec() })
     }
 
     /// Returns the number of the inode.
@@ -184,6 +186,9 @@ impl<R: ReadAt> Ext4Reader<R> {
         let inode = Inode::decode(number, &bytes, self.volume.incompatible)?;
         if let Some(seed) = self.volume.seed {
             inode.check(&bytes, seed)?;
+        }
+        if inode.links() == 0 {
+            return Err(ReadError::damaged(format!("inode {number} is deleted")));
         }
         Ok(inode)
     }

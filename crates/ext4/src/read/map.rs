@@ -38,6 +38,14 @@ impl BlockRun {
         self.first + self.count
     }
 
+    /// Returns the parts before and after the blocks of `other`.
+    pub(crate) fn without(&self, other: &Self) -> impl Iterator<Item = Self> + use<> {
+        let count = other.first.saturating_sub(self.first).min(self.count);
+        let before = Self { count, ..*self };
+        let after = (other.end() < self.end()).then(|| self.after(other.end().max(self.first)));
+        [Some(before).filter(|run| run.count > 0), after].into_iter().flatten()
+    }
+
     /// Returns the part from block `from` on, which is in the run.
     fn after(&self, from: u64) -> Self {
         let skipped = from - self.first;

@@ -94,7 +94,7 @@ impl Volume {
         let high = if has_64_bits { record.blocks_count_hi.get() } else { 0 };
         let blocks = u64::from(record.blocks_count_lo) | u64::from(high) << 32;
         let first_block = u64::from(block_size == 1024);
-        if !blocks.checked_mul(block_size as u64).is_some_and(|bytes| bytes <= length) {
+        if blocks.checked_mul(block_size as u64).is_none_or(|bytes| bytes > length) {
             let has = length / block_size as u64;
             return Err(ReadError::damaged(format!("it has {blocks} blocks, and the disk has room for {has}")));
         }

@@ -2,6 +2,7 @@
 
 mod empty;
 mod growing;
+mod hostile;
 mod image;
 mod large;
 mod reading;

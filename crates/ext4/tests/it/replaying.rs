@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use vmroot_ext4::{ReadOptions, open_replayed, replay};
+use vmroot_ext4::{ReadError, ReadOptions, open_replayed, replay};
 use vmroot_testkit::history::History;
 use vmroot_testkit::listing::Listing;
 use vmroot_testkit::mounted::run;
@@ -18,7 +18,7 @@ use vmroot_testkit::skip;
 use super::reading::{Disk, list, list_by_kernel};
 
 /// The options of mke2fs and of mount whose journals are replayed.
-const FORMATS: [(&[&str], &str); 10] = [
+const FORMATS: [(&[&str], &str); 12] = [
     (&[], ""),
     (&["-b", "1024", "-J", "size=1"], ""),
     (&["-b", "1024", "-J", "size=1"], "data=journal"),
@@ -29,6 +29,8 @@ const FORMATS: [(&[&str], &str); 10] = [
     (&["-b", "4096", "-O", "inline_data,ea_inode", "-J", "size=4"], ""),
     (&["-b", "1024", "-O", "^extents,^flex_bg,^64bit,^metadata_csum"], "data=journal"),
     (&["-O", "orphan_file"], "data=journal"),
+    (&["-b", "4096", "-O", "fast_commit", "-J", "size=8"], ""),
+    (&["-b", "1024", "-O", "fast_commit", "-J", "size=2"], ""),
 ];
 
 /// The image of a disk that was not unmounted.
@@ -116,12 +118,21 @@ fn compare(number: usize, seed: u64, count: usize) -> usize {
         }
         // The same by writing: the kernel then finds nothing to replay.
         let file = OpenOptions::new().read(true).write(true).open(&written).unwrap();
-        assert!(replay(&file).unwrap().was_dirty);
+        match replay(&file) {
+            Ok(replay) => assert!(replay.was_dirty),
+            // Fast commits are only read.
+            Err(error) if format.contains(&"fast_commit") => {
+                assert!(matches!(error, ReadError::Unsupported(_)), "{error}");
+                return;
+            }
+            Err(error) => panic!("{}: {error}", describe()),
+        }
         assert!(!replay(&file).unwrap().was_dirty);
+        kernel.assert_same(&list_by_kernel(&written));
         if image.is_consistent {
+            // That mount has freed the inodes that were open without a name.
             run(Command::new("e2fsck").arg("-fn").arg(&written));
         }
-        kernel.assert_same(&list_by_kernel(&written));
     });
     replayed
 }
@@ -143,4 +154,34 @@ fn journals_are_replayed_as_by_the_kernel() {
     }
     println!("{replayed} images had a journal to replay");
     assert!(replayed > 0);
+}
+
+#[test]
+fn fast_commits_are_read_as_by_the_kernel() {
+    if skip::needs_root() || skip::needs_program("mkfs.ext4") {
+        return;
+    }
+    let script = "
+        mkdir old; echo one > old/one; ln old/one old/link; sync -f .
+        echo first > new; sync new; echo more >> new; sync new
+        ln new old/new; mkdir directory; echo inside > directory/file; sync directory/file
+        dd if=/dev/urandom of=large bs=100k count=3 status=none; sync large
+        rm old/link; mv old/one moved; sync new
+        truncate -s 5000 large; sync large; fallocate -p -o 4096 -l 500 large; sync large
+        echo not synced > lost
+    ";
+    for format in [&["-b", "4096"], &["-b", "1024"]] {
+        let disk = Disk::new(64 << 20, &[&format[..], &["-O", "fast_commit", "-J", "size=8"]].concat());
+        let mounted = disk.mount("");
+        run(Command::new("bash").args(["-euc", script]).current_dir(mounted.path()));
+        let image = disk.path.with_extension("image");
+        copy(&disk.path, &image);
+        drop(mounted);
+        let written = File::options().read(true).write(true).open(&image).unwrap();
+        let error = replay(&written).unwrap_err();
+        assert!(error.to_string().contains("fast commits"), "{error}");
+        let ours = list(&open_replayed(written, &ReadOptions::default()).unwrap()).unwrap();
+        assert!(ours.rows.contains_key(&b"directory/file"[..]));
+        list_by_kernel(&image).assert_same(&ours);
+    }
 }

@@ -1,16 +1,16 @@
 //! Commits of images: one more layer, or changes of the config.
 
 use std::fs::{self, File};
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::SystemTime;
 
-use vmroot_changes::{LayerOptions, Marks, write_layer};
+use vmroot_changes::{Disk, LayerOptions, Marks, write_disk_layer, write_layer};
 use vmroot_compress::Target;
 use vmroot_image_store::{CommitRequest, Image, NewLayer};
 use vmroot_model::{ChildImage, ConfigChange, Reference};
-use vmroot_output::{Cancel, Hook};
+use vmroot_output::{Cancel, Hook, Report};
 
 use super::Client;
 use crate::Result;
@@ -25,7 +25,8 @@ pub enum CommitLayer {
     Tar(PathBuf),
     /// A reader of a tar in any compression, with its name for messages.
     Reader(NewLayer),
-    /// The upper directory of an overlay mount, or another directory with these marks. Its sockets are left out.
+    /// The upper directory of an overlay mount, or another directory with these marks, or an ext4 disk that a guest
+    /// wrote. Of a disk with a whole root, the layer is the difference to the image. Sockets are left out.
     Upper(PathBuf, Marks),
 }
 
@@ -98,7 +99,10 @@ impl Client {
                 let file = File::open(&path).map_err(vmroot_output::Error::on("open", &path))?;
                 Some(NewLayer { name: path.display().to_string(), reader: Box::new(file) })
             }
-            CommitLayer::Upper(directory, marks) => Some(upper_layer(directory, marks, self.cancel().clone())?),
+            CommitLayer::Upper(directory, marks) if directory.is_dir() => {
+                Some(upper_layer(directory, marks, self.cancel().clone())?)
+            }
+            CommitLayer::Upper(disk, _) => Some(self.disk_layer(image, &disk)?),
         };
         let step = ChildImage {
             created_by: options.created_by.clone(),
@@ -112,21 +116,64 @@ impl Client {
     }
 }
 
-/// Writes a directory as a tar on another thread, and returns a reader of it.
+impl Client {
+    /// Returns a reader of the layer that the changes on a guest's disk make.
+    fn disk_layer(&self, image: &Image, path: &Path) -> Result<NewLayer> {
+        let disk = Disk::open(path)?;
+        let base = match disk.has_upper()? {
+            true => {
+                check_record(&disk, image)?;
+                None
+            }
+            false => Some(self.root(image)?),
+        };
+        let cancel = self.cancel().clone();
+        layer_of(path, move |writer| {
+            let hook = cancel.as_hook();
+            write_disk_layer(&disk, base.as_ref(), writer, &options(Marks::Upper, Hook::new(&hook)))
+        })
+    }
+}
+
+/// Refuses a disk that belongs to another image: its changes are those to the files of that image.
+fn check_record(disk: &Disk, image: &Image) -> Result<()> {
+    let Some(record) = disk.record()? else { return Ok(()) };
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap_or_default();
+    match record.get("image").and_then(serde_json::Value::as_str) {
+        Some(other) if other != image.id().to_string() => {
+            Err(crate::Error::of_other_image(disk.path(), other, image.id().to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns a reader of the layer that a directory makes.
 fn upper_layer(directory: PathBuf, marks: Marks, cancel: Cancel) -> Result<NewLayer> {
-    let (reader, mut writer) = io::pipe().map_err(vmroot_output::Error::on("make a pipe for", &directory))?;
     // The tar's reader reports later errors, as those of a layer.
     fs::read_dir(&directory).map_err(vmroot_output::Error::on("open", &directory))?;
-    let name = directory.display().to_string();
-    let write = move || {
+    let name = directory.clone();
+    layer_of(&name, move |writer| {
         let hook = cancel.as_hook();
-        // An overlay takes the attributes of its root directory from its upper directory.
-        let options = LayerOptions { marks, with_root: true, hook: Some(Hook::new(&hook)), ..LayerOptions::default() };
-        write_layer(&directory, &mut writer, &options).map(drop)
-    };
+        write_layer(&directory, writer, &options(marks, Hook::new(&hook)))
+    })
+}
+
+/// Returns the options of a layer. An overlay takes the attributes of its root directory from its upper directory.
+fn options(marks: Marks, hook: Hook<'_>) -> LayerOptions<'_> {
+    LayerOptions { marks, with_root: true, hook: Some(hook), ..LayerOptions::default() }
+}
+
+/// Writes a tar on another thread, and returns a reader of it.
+fn layer_of(
+    name: &Path,
+    write: impl FnOnce(&mut PipeWriter) -> vmroot_changes::Result<Report> + Send + 'static,
+) -> Result<NewLayer> {
+    let (reader, mut writer) = io::pipe().map_err(vmroot_output::Error::on("make a pipe for", name))?;
+    let write = move || write(&mut writer).map(drop);
     let thread = thread::Builder::new().name("upper".to_owned()).spawn(write);
-    let thread = thread.map_err(vmroot_output::Error::on("start a thread for", Path::new(&name)))?;
-    Ok(NewLayer { name, reader: Box::new(UpperReader { reader, thread: Some(thread) }) })
+    let thread = thread.map_err(vmroot_output::Error::on("start a thread for", name))?;
+    let reader = Box::new(UpperReader { reader, thread: Some(thread) });
+    Ok(NewLayer { name: name.display().to_string(), reader })
 }
 
 /// Reads the tar of a directory. Its end is an error if the directory could not be read, since a tar that ends early may
