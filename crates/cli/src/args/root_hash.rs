@@ -79,6 +79,7 @@ impl RootHashArguments {
             verity: Some("append".into()),
             verity_salt: None,
             from_upper: None,
+            base: None,
             userxattr: false,
             top: self.top.clone(),
             init: self.init.clone(),
