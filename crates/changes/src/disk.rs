@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use vmroot_container_fs::InodeKind;
 use vmroot_ext4::{Ext4Reader, Inode, ReadError, ReadOptions, Replayed, open_replayed};
+use vmroot_output::flock::{Mode, try_flock};
 
 use crate::{Error, Result};
 
@@ -37,9 +38,14 @@ impl Disk {
     ///
     /// # Errors
     /// - [`Error::Io`]: the file cannot be opened.
+    /// - [`Error::DiskInUse`]: a process has locked the file (flock(2)) to write to the disk.
     /// - [`Error::Disk`]: the file is not an ext4 file system, or the file system is damaged or not supported.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(vmroot_output::Error::on("open", path))?;
+        // The lock is that of the open file, so it lasts as long as the reader.
+        if !try_flock(&file, Mode::Shared).map_err(vmroot_output::Error::on("lock", path))? {
+            return Err(Error::DiskInUse(path.to_owned()));
+        }
         let reader = open_replayed(file, &ReadOptions::default());
         let reader = reader.map_err(|source| Error::Disk { path: path.to_owned(), source })?;
         Ok(Self { reader, path: path.to_owned() })
@@ -97,9 +103,13 @@ impl Disk {
         Ok(DiskWalk::new(self, path, start))
     }
 
-    fn read<T>(
-        &self,
-        read: impl FnOnce(&Ext4Reader<Replayed<File>>) -> std::result::Result<T, ReadError>,
+    /// Reads the file system, and adds the path of the disk to an error.
+    ///
+    /// # Errors
+    /// [`Error::Disk`] with the error of `read`.
+    pub fn read<'a, T>(
+        &'a self,
+        read: impl FnOnce(&'a Ext4Reader<Replayed<File>>) -> std::result::Result<T, ReadError>,
     ) -> Result<T> {
         read(&self.reader).map_err(|source| Error::Disk { path: self.path.clone(), source })
     }

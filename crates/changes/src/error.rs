@@ -52,6 +52,9 @@ pub enum Error {
         /// The reason.
         source: ReadError,
     },
+    /// A guest or another process uses the disk.
+    #[error("{}: in use by a guest or a mount", .0.display())]
+    DiskInUse(PathBuf),
     /// A disk with a whole root, whose changes can only be found by comparing it with the root that it began with.
     #[error("{}: the disk has no directories upper and work, so its changes are those to an image", .0.display())]
     NoBase(PathBuf),
@@ -103,6 +106,7 @@ impl Error {
             Self::Index(error) => error.kind(),
             Self::Root(error) => error.kind(),
             Self::OnTop { source, .. } => source.kind(),
+            Self::DiskInUse(_) => ErrorKind::InUse,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::ReservedName(_)
             | Self::Unportable { .. }

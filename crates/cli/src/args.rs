@@ -55,7 +55,7 @@ pub(crate) use copy::{
     CompressFormat, CompressionArguments, CopyArguments, DestinationSide, ImageArguments, ListArgument,
     ManifestFormatArgument, MultiArch, SourceArguments, TransferArguments,
 };
-pub(crate) use disk::{CreateArguments, DiskCommand, DiskServeArguments};
+pub(crate) use disk::{CreateArguments, DiskCommand, DiskLsArguments, DiskServeArguments};
 pub(crate) use encryption::{DecryptionArguments, EncryptionArguments};
 pub(crate) use export::{ExportArguments, FileCompression, Format};
 pub(crate) use files::{CpArguments, LsArguments};

@@ -1,5 +1,6 @@
 //! The commands under `disk`.
 
+mod ls;
 mod serve;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::quantity::parse_size;
+pub(crate) use ls::DiskLsArguments;
 pub(crate) use serve::DiskServeArguments;
 
 /// The commands under `disk`.
@@ -44,6 +46,18 @@ pub(crate) enum DiskCommand {
     Info {
         /// The disk
         disk: PathBuf,
+    },
+    /// List a directory of a disk, without a mount
+    ///
+    /// The disk may be one that was never unmounted: its journal is replayed in memory. Nothing is written to it.
+    Ls(DiskLsArguments),
+    /// Print files of a disk, without a mount
+    Cat {
+        /// The disk
+        disk: PathBuf,
+        /// The files
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
     },
     /// Serve an image's root as a disk that is never written: to VMMs, to NBD clients, or as a file
     ///

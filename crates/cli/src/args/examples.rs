@@ -274,6 +274,13 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
     ("disk info", "vmroot disk info data.ext4\nvmroot disk info --json data.ext4"),
     (
+        "disk ls",
+        "vmroot disk ls data.ext4\n\
+         # The files that a guest has changed\n\
+         vmroot disk ls -l web.ext4 /upper",
+    ),
+    ("disk cat", "vmroot disk cat web.ext4 /upper/etc/hostname"),
+    (
         "verity format",
         "vmroot verity format root.erofs\n\
          # After the image, in the same file\n\

@@ -99,6 +99,8 @@ pub(crate) const SUBJECTS: &[(&str, &[Verb])] = &[
             ("disk grow", "Make a disk larger, in place", &[]),
             ("disk clone", "Copy a disk, by shared blocks where possible", &[]),
             ("disk info", "Describe a disk", &[]),
+            ("disk ls", "List a directory of a disk", &[]),
+            ("disk cat", "Print files of a disk", &[]),
         ],
     ),
     (

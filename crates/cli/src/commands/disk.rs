@@ -1,6 +1,7 @@
 //! `disk`: disks for guests.
 
 mod create;
+mod files;
 mod info;
 mod serve;
 
@@ -23,6 +24,8 @@ pub(crate) fn disk(context: &Context, command: DiskCommand) -> anyhow::Result<()
         DiskCommand::Grow { disk, size } => grow(context, &disk, size),
         DiskCommand::Clone { source, target, random_id, force } => clone(context, &source, &target, random_id, force),
         DiskCommand::Info { disk } => info::print(context, &disk),
+        DiskCommand::Ls(arguments) => files::list(context, &arguments),
+        DiskCommand::Cat { disk, paths } => files::cat(&disk, &paths),
         DiskCommand::Serve { image, options } => serve::serve(context, &image, &options),
     }
 }

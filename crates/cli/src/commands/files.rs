@@ -228,8 +228,16 @@ fn stat_json(root: &ContainerFs, path: &[u8], ino: InodeId) -> Value {
 
 /// Returns the attributes of an inode as JSON, without a path.
 pub(super) fn attributes_json(root: &ContainerFs, ino: InodeId) -> Value {
-    let stat = root.stat(ino);
-    let xattrs = root.xattrs(ino).map(|(name, value)| (bytes_to_text(name), json!(bytes_to_text(value))));
+    attributes_object(&root.stat(ino), root.readlink(ino).ok(), root.xattrs(ino))
+}
+
+/// Returns attributes as JSON, with the target of a symbolic link.
+pub(super) fn attributes_object<'a>(
+    stat: &Stat,
+    target: Option<&[u8]>,
+    xattrs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) -> Value {
+    let xattrs = xattrs.map(|(name, value)| (bytes_to_text(name), json!(bytes_to_text(value))));
     json!({
         "type": kind_name(stat.kind),
         "mode": format!("{:04o}", stat.mode & 0o7777),
@@ -242,7 +250,7 @@ pub(super) fn attributes_json(root: &ContainerFs, ino: InodeId) -> Value {
         "mtimeSeconds": stat.mtime.seconds,
         "device": matches!(stat.kind, InodeKind::Character | InodeKind::Block)
             .then(|| stat.device.to_string()),
-        "target": root.readlink(ino).ok().map(bytes_to_text),
+        "target": target.map(bytes_to_text),
         "xattrs": xattrs.collect::<serde_json::Map<_, _>>(),
     })
 }
@@ -272,7 +280,7 @@ fn format_time(time: Timestamp) -> String {
 }
 
 /// Formats attributes as `ls -ln` does, with numeric owners. With `units`, sizes are for people.
-fn format_long(stat: &Stat, units: bool) -> String {
+pub(super) fn format_long(stat: &Stat, units: bool) -> String {
     let size = match stat.kind {
         InodeKind::Character | InodeKind::Block => format!("{}, {}", stat.device.major, stat.device.minor),
         _ if units => output::format_bytes(stat.size),

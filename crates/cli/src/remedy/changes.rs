@@ -12,6 +12,7 @@ pub(super) fn remedy(error: &Error) -> Option<String> {
              user"
                 .to_owned(),
         ),
+        Error::DiskInUse(_) => Some("end the guest first, or unmount the disk; a copy can be made then".to_owned()),
         Error::NoBase(_) => {
             Some("--base IMAGE names the image whose root was written to the disk; `commit` uses its own image".to_owned())
         }

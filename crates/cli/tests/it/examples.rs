@@ -26,10 +26,12 @@ const IMAGES: [&str; 6] =
     ["library/alpine:3.20", "library/debian:12", "library/app:1", "library/app:2", "app:1", "podman/stable:v5"];
 
 /// Commands that do not run, by their beginnings, and why.
-const NOT_RUN: [(&str, &str); 10] = [
+const NOT_RUN: [(&str, &str); 12] = [
     ("vmroot boot", "needs a kernel; the tests of booting have one"),
     ("vmroot mount --detach --upper web.ext4", "needs the disk of a guest; a test of writable mounts has one"),
     ("vmroot virtiofs", "waits for a VMM; the tests of serving have one"),
+    ("vmroot disk ls -l web.ext4", "needs the disk of a guest; the tests of guest disks have one"),
+    ("vmroot disk cat", "needs the disk of a guest; the tests of guest disks have one"),
     ("vmroot disk serve", "serves until a signal; the tests of serving disks send one"),
     ("vmroot login registry.example", "asks at a terminal; the tests of cancelling have one"),
     ("vmroot generate-sigstore-key", "asks at a terminal; the tests of signing have a file"),
@@ -44,8 +46,12 @@ const KEYS: &str = "echo secret >password; vmroot generate-sigstore-key --output
      mv cosign.private cosign.key; echo '{}' >app.spdx.json; \
      vmroot copy oci:build/layout:app docker://registry.example/app:1";
 
+const POLICY: &str = "echo '{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}' >policy.json";
+
+const DISK: &str = "vmroot disk create --force data.ext4 --size 8G";
+
 /// What must be there before a command, by its beginning.
-const BEFORE: [(&str, &str); 22] = [
+const BEFORE: [(&str, &str); 28] = [
     ("vmroot sign ", KEYS),
     ("vmroot verify-signature", KEYS),
     ("vmroot verify-signature", "vmroot sign --key cosign.key registry.example/app:1"),
@@ -55,7 +61,13 @@ const BEFORE: [(&str, &str); 22] = [
         "vmroot attestations",
         "vmroot attest --key cosign.key --type spdxjson --predicate app.spdx.json registry.example/app:1",
     ),
-    ("vmroot policy explain --policy", "echo '{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}' >policy.json"),
+    ("vmroot provenance --policy", KEYS),
+    ("vmroot provenance --policy", POLICY),
+    ("vmroot disk grow", DISK),
+    ("vmroot disk clone", DISK),
+    ("vmroot disk info", DISK),
+    ("vmroot disk ls", DISK),
+    ("vmroot policy explain --policy", POLICY),
     (
         "vmroot verity format",
         "vmroot export --force alpine:3.20 root.erofs; vmroot export --force alpine:3.20 root.ext4",

@@ -117,7 +117,7 @@ fn a_disk_with_a_whole_root_is_compared_with_its_image() {
     for request in ["rm gone", &format!("write {file} new"), "set_inode_field etc/motd mode 0100600"] {
         run(Command::new("debugfs").args(["-w", "-R", request, &disk]));
     }
-    program.ok(["export", "--from-upper", &disk, "--base", IMAGE, &out]);
+    program.ok(["export", "--force", "--from-upper", &disk, "--base", IMAGE, &out]);
     let names = run(Command::new("tar").args(["-tf", &out]));
     let mut names: Vec<&str> = names.lines().filter(|name| !matches!(*name, "./" | "/")).collect();
     names.sort_unstable();
@@ -127,7 +127,52 @@ fn a_disk_with_a_whole_root_is_compared_with_its_image() {
     program.fails(3, ["stat", "changed", "/gone"]);
     let upper = text(program.path("directory"));
     fs::create_dir(&upper).unwrap();
-    program.fails(2, ["export", "--from-upper", &upper, "--base", IMAGE, &out]);
+    program.fails(2, ["export", "--force", "--from-upper", &upper, "--base", IMAGE, &out]);
+}
+
+#[test]
+fn files_of_a_disk_are_listed_and_printed() {
+    if cannot_run() {
+        return;
+    }
+    let program = Program::new();
+    let top = program.path("top");
+    fill(&top);
+    let disk = text(disk_of(&program, &top, "guest.ext4"));
+    assert_eq!(program.ok(["disk", "ls", &disk]), "lost+found\nupper\nwork\n");
+    assert_eq!(program.ok(["disk", "ls", &disk, "upper/emptied/new"]), "upper/emptied/new\n");
+    assert_eq!(program.ok(["disk", "ls", "-d", &disk, "/upper"]), "/upper\n");
+    let long = program.ok(["disk", "ls", "-l", &disk, "/upper/emptied"]);
+    assert!(
+        long.starts_with("-rwxr-x---    2 70000     8          4 2009-02-13") && long.ends_with(" new\n"),
+        "{long}"
+    );
+    let long = program.ok(["disk", "ls", "-l", &disk, "/upper/etc"]);
+    assert!(long.contains(&format!(" long -> {}\n", "t".repeat(200))) && long.contains(" short -> motd\n"), "{long}");
+    let entries = program.json(["disk", "ls", "--json", &disk, "/upper"]);
+    let of = |name: &str| entries.as_array().unwrap().iter().find(|entry| entry["path"] == name).unwrap().clone();
+    assert_eq!((&of("gone")["type"], &of("gone")["device"]), (&"character device".into(), &"0:0".into()));
+    assert_eq!(of("sparse")["xattrs"]["user.kept"], "kept");
+    assert_eq!(of("pipe")["type"], "fifo");
+    // A guest that runs has locked its disk.
+    let guest = fs::File::options().write(true).open(&disk).unwrap();
+    guest.lock().unwrap();
+    let layer = text(program.path("layer.tar"));
+    for verb in [&["disk", "ls", &disk][..], &["export", "--from-upper", &disk, &layer]] {
+        let message = program.fails(1, verb);
+        assert!(message.contains("in use by a guest") && message.contains("hint: "), "{message}");
+    }
+    drop(guest);
+    // A link is followed.
+    assert_eq!(program.ok(["disk", "cat", &disk, "/upper/etc/motd", "/upper/etc/short"]), "changed\nchanged\n");
+    let sparse = program.run(["disk", "cat", &disk, "/upper/sparse"]).stdout;
+    assert!(sparse == fs::read(top.join("upper/sparse")).unwrap(), "{} bytes", sparse.len());
+    let missing = program.fails(3, ["disk", "cat", &disk, "/upper/none"]);
+    assert!(missing.contains("/upper/none"), "{missing}");
+    let directory = program.fails(1, ["disk", "cat", &disk, "/upper"]);
+    assert!(directory.contains("it is a directory"), "{directory}");
+    let partly = program.run(["disk", "cat", &disk, "/none", "/upper/etc/motd"]);
+    assert_eq!((partly.status.code(), &partly.stdout[..]), (Some(3), &b"changed\n"[..]));
 }
 
 #[test]
@@ -136,5 +181,7 @@ fn other_files_are_not_disks() {
     let file = text(program.file("file", vec![1; 8192]));
     let out = text(program.path("out.tar"));
     let message = program.fails(1, ["export", "--from-upper", &file, &out]);
+    assert!(message.contains("not an ext4 file system"), "{message}");
+    let message = program.fails(1, ["disk", "ls", &file]);
     assert!(message.contains("not an ext4 file system"), "{message}");
 }

@@ -102,7 +102,7 @@ fn templates_have_the_fields_of_docker() {
 fn histories_that_do_not_fit_are_printed_with_a_note() {
     for (history, rows, note) in [
         (Vec::new(), 3, "has no history"),
-        (steps()[..2].to_vec(), 4, "1 entries for 3 layers"),
+        (steps()[..2].to_vec(), 4, "1 entry for 3 layers"),
         ([steps(), steps()].concat(), 10, "6 entries for 3 layers"),
         (vec![json!({"created_by": "x", "empty_layer": true})], 4, "0 entries for 3 layers"),
     ] {

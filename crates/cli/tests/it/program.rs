@@ -106,6 +106,14 @@ impl Program {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
+    /// Returns the findings of `verify`. A first command that failed leaves no cache, which has none.
+    pub(crate) fn findings(&self) -> serde_json::Value {
+        if !self.cache().exists() {
+            return serde_json::json!([]);
+        }
+        self.json(["verify", "--json"])["findings"].take()
+    }
+
     /// Runs a command that must fail with this exit code, and returns its standard error.
     pub(crate) fn fails<S: AsRef<OsStr>>(&self, code: i32, arguments: impl IntoIterator<Item = S>) -> String {
         self.run(arguments).fails(code)

@@ -63,7 +63,7 @@ fn layer_with_a_cached_index_is_not_built_again() {
     program.ok(["pull", &other, "--arch=amd64"]);
     assert_eq!(registry.count("/blobs/"), 3, "two layers and a config");
     assert_eq!(inodes(), built);
-    assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+    assert_eq!(program.findings(), json!([]));
     program.ok(["save", &other, "-o", program.path("other.tar").to_str().unwrap()]);
 }
 
@@ -85,14 +85,14 @@ fn interrupted_pull_is_resumed() {
         assert_eq!(wait_for(&mut pull).code(), Some(130), "{signal:?}");
         let kept = length();
         assert!(kept >= 2 << 20, "{signal:?}: {kept}");
-        assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+        assert_eq!(program.findings(), json!([]));
 
         registry.clear_requests();
         program.ok(["pull", &reference, "--arch=amd64"]);
         let requests = registry.requests();
         let request = requests.iter().find(|request| request.path.contains(&layer.to_string())).unwrap();
         assert_eq!(request.header("range"), Some(format!("bytes={kept}-").as_str()));
-        assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+        assert_eq!(program.findings(), json!([]));
     }
 }
 
@@ -138,7 +138,7 @@ fn damaged_partial_blob_is_fetched_again() {
         fs::write(partial, kept).unwrap();
         program.ok(["pull", &reference, "--arch=amd64"]);
         assert_eq!(registry.count(&layer.digest.to_string()), requests, "{what}");
-        assert_eq!(program.json(["verify", "--json"])["findings"], json!([]), "{what}");
+        assert_eq!(program.findings(), json!([]), "{what}");
     }
 }
 
@@ -154,7 +154,7 @@ fn registry_without_ranges_sends_the_whole_blob_again() {
     fs::write(partial(&program, &image.layers[0].digest), &image.layers[0].bytes[..50_000]).unwrap();
     program.ok(["pull", &reference, "--arch=amd64"]);
     assert_eq!(registry.count(&image.layers[0].digest.to_string()), 2);
-    assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+    assert_eq!(program.findings(), json!([]));
 }
 
 /// Faults of a few answers, which do not fail a pull.
@@ -183,7 +183,7 @@ fn temporary_faults_are_retried() {
         let program = Program::new();
         let printed = program.run(["pull", &reference, "--arch=amd64", "--inactivity-timeout=0.3"]);
         assert_eq!(printed.ok().trim(), image.config_digest.to_string(), "{what}");
-        assert_eq!(program.json(["verify", "--json"])["findings"], json!([]), "{what}");
+        assert_eq!(program.findings(), json!([]), "{what}");
     }
 }
 
@@ -229,6 +229,6 @@ fn large_layer_is_fetched_over_several_connections() {
         let ranges = registry.requests().into_iter().filter(|request| request.path.contains(&layer));
         let ranges = ranges.filter(|request| request.header("range").is_some()).count();
         assert_eq!(ranges > 5, parts, "{parallel}: {ranges}");
-        assert_eq!(program.json(["verify", "--json"])["findings"], json!([]));
+        assert_eq!(program.findings(), json!([]));
     }
 }

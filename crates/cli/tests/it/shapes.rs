@@ -199,6 +199,7 @@ fn page_and_output_have_the_same_fields() {
     page.check("disk grow", &samples.json(0, &["disk", "grow", "data.ext4", "--size=32M"]));
     page.check("disk clone", &samples.json(0, &["disk", "clone", "data.ext4", "copy.ext4"]));
     page.check("disk info", &samples.json(0, &["disk", "info", "copy.ext4"]));
+    page.check("disk ls", &samples.json(0, &["disk", "ls", "copy.ext4"]));
     page.check("disk create", &samples.json(0, &["disk", "create", "bare.ext4", "--size=1M", "--no-journal"]));
     page.check("disk info", &samples.json(0, &["disk", "info", "bare.ext4"]));
     samples.program.file("disk", [7; 8192]);

@@ -4,27 +4,36 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use vmroot_testkit::mounted::{Mounted, run};
+use vmroot_testkit::mounted::{Mounted, run as run_program};
 use vmroot_testkit::registry::Registry;
 use vmroot_testkit::skip;
 
-use crate::program::Program;
+use crate::program::{CommandOutput, Program};
 use crate::samples::{image, serve};
 
 fn check(path: &Path) {
     if !skip::needs_program("e2fsck") {
-        run(Command::new("e2fsck").arg("-fn").arg(path));
+        run_program(Command::new("e2fsck").arg("-fn").arg(path));
     }
+}
+
+/// Runs a command in the directory of the program.
+fn run(program: &Program, arguments: &[&str]) -> CommandOutput {
+    program.command(arguments).current_dir(program.path(".")).output().unwrap().into()
+}
+
+fn json(program: &Program, arguments: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&run(program, arguments).ok()).unwrap()
 }
 
 #[test]
 fn a_disk_is_made_grown_copied_and_described() {
     let program = Program::new();
     let path = |name: &str| program.path(name);
-    assert_eq!(program.ok(["disk", "create", "data", "--size=64M", "--label=data"]), "");
-    assert_eq!(program.ok(["disk", "grow", "data", "--size=9G"]), "");
-    assert_eq!(program.ok(["disk", "clone", "data", "copy", "--random-id"]), "");
-    let [data, copy] = ["data", "copy"].map(|name| program.json(["disk", "info", name, "--json"]));
+    assert_eq!(run(&program, &["disk", "create", "data", "--size=64M", "--label=data"]).ok(), "");
+    assert_eq!(run(&program, &["disk", "grow", "data", "--size=9G"]).ok(), "");
+    assert_eq!(run(&program, &["disk", "clone", "data", "copy", "--random-id"]).ok(), "");
+    let [data, copy] = ["data", "copy"].map(|name| json(&program, &["disk", "info", name, "--json"]));
     for (name, info) in [("data", &data), ("copy", &copy)] {
         check(&path(name));
         assert_eq!(info["size"], 9_u64 << 30);
@@ -34,20 +43,20 @@ fn a_disk_is_made_grown_copied_and_described() {
         assert!(info["allocated"].as_u64().unwrap() < 1 << 20, "{info}");
     }
     assert_ne!(data["uuid"], copy["uuid"]);
-    let text = program.ok(["disk", "info", "data"]);
+    let text = run(&program, &["disk", "info", "data"]).ok();
     assert!(text.contains("File system     9.00 GiB"), "{text}");
     assert!(text.contains("Journal         4.00 MiB, clean\nState           clean\nLast mount      never\n"), "{text}");
 
-    let exists = program.fails(1, ["disk", "create", "data", "--size=8M"]);
+    let exists = run(&program, &["disk", "create", "data", "--size=8M"]).fails(1);
     assert!(exists.contains("hint: --force replaces its contents"), "{exists}");
-    let smaller = program.fails(2, ["disk", "grow", "data", "--size=8G"]);
+    let smaller = run(&program, &["disk", "grow", "data", "--size=8G"]).fails(2);
     assert!(smaller.contains("it has 9663676416 bytes already, and 8589934592 are fewer"), "{smaller}");
-    let small = program.fails(1, ["disk", "create", "tiny", "--size=4K"]);
+    let small = run(&program, &["disk", "create", "tiny", "--size=4K"]).fails(1);
     assert!(small.contains("hint: --size "), "{small}");
     fs::write(path("text"), "no disk\n").unwrap();
-    let other = program.fails(5, ["disk", "info", "text"]);
+    let other = run(&program, &["disk", "info", "text"]).fails(5);
     assert!(other.contains("no disk with an ext4 file system; it seems to be text"), "{other}");
-    program.fails(3, ["disk", "info", "absent"]);
+    run(&program, &["disk", "info", "absent"]).fails(3);
 }
 
 #[test]
@@ -58,7 +67,7 @@ fn a_disk_with_a_root_is_writable_and_has_its_size() {
     for size in ["64M", "100G"] {
         let arguments =
             ["disk", "create", "root", "--force", "--json", "--arch=amd64", "--from", &name, "--size", size];
-        let info = program.json(arguments);
+        let info = json(&program, &arguments);
         check(&program.path("root"));
         assert!(info["free"].as_u64().unwrap() > info["size"].as_u64().unwrap() / 2, "{info}");
         assert_eq!(info["journal"], "clean");

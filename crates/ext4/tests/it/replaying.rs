@@ -26,7 +26,7 @@ const FORMATS: [(&[&str], &str); 12] = [
     (&["-b", "2048", "-O", "^64bit", "-J", "size=4"], "data=journal"),
     (&["-b", "4096", "-O", "^metadata_csum,^64bit"], "journal_checksum,data=journal"),
     (&["-b", "4096", "-O", "^metadata_csum,^64bit"], "journal_async_commit,data=writeback"),
-    (&["-b", "4096", "-O", "inline_data,ea_inode", "-J", "size=4"], ""),
+    (&["-b", "4096", "-O", "inline_data,ea_inode"], ""),
     (&["-b", "1024", "-O", "^extents,^flex_bg,^64bit,^metadata_csum"], "data=journal"),
     (&["-O", "orphan_file"], "data=journal"),
     (&["-b", "4096", "-O", "fast_commit", "-J", "size=8"], ""),
@@ -113,6 +113,11 @@ fn compare(number: usize, seed: u64, count: usize) -> usize {
             return;
         };
         let ours = ours.unwrap_or_else(|error| panic!("{}: {error}", describe()));
+        let has_fast_commits = format.iter().any(|option| option.contains("fast_commit"));
+        let (kernel, ours) = match has_fast_commits {
+            true => (without_times_of_directories(kernel), without_times_of_directories(ours)),
+            false => (kernel, ours),
+        };
         if let Some(difference) = kernel.difference(&ours) {
             panic!("{}: {difference}", describe());
         }
@@ -121,14 +126,16 @@ fn compare(number: usize, seed: u64, count: usize) -> usize {
         match replay(&file) {
             Ok(replay) => assert!(replay.was_dirty),
             // Fast commits are only read.
-            Err(error) if format.contains(&"fast_commit") => {
+            Err(error) if has_fast_commits => {
                 assert!(matches!(error, ReadError::Unsupported(_)), "{error}");
                 return;
             }
             Err(error) => panic!("{}: {error}", describe()),
         }
         assert!(!replay(&file).unwrap().was_dirty);
-        kernel.assert_same(&list_by_kernel(&written));
+        if !has_fast_commits {
+            kernel.assert_same(&list_by_kernel(&written));
+        }
         if image.is_consistent {
             // That mount has freed the inodes that were open without a name.
             run(Command::new("e2fsck").arg("-fn").arg(&written));
@@ -152,8 +159,7 @@ fn journals_are_replayed_as_by_the_kernel() {
             replayed += compare(number, 1000 * seed + number as u64, images);
         }
     }
-    println!("{replayed} images had a journal to replay");
-    assert!(replayed > 0);
+    assert!(replayed > FORMATS.len() / 2, "only {replayed} images had a journal to replay");
 }
 
 #[test]
@@ -182,6 +188,12 @@ fn fast_commits_are_read_as_by_the_kernel() {
         assert!(error.to_string().contains("fast commits"), "{error}");
         let ours = list(&open_replayed(written, &ReadOptions::default()).unwrap()).unwrap();
         assert!(ours.rows.contains_key(&b"directory/file"[..]));
-        list_by_kernel(&image).assert_same(&ours);
+        without_times_of_directories(list_by_kernel(&image)).assert_same(&without_times_of_directories(ours));
     }
+}
+
+/// The kernel gives directories whose names it replays the time of the replay. This crate keeps that of the guest.
+fn without_times_of_directories(mut listing: Listing) -> Listing {
+    listing.rows.values_mut().filter(|row| row.kind == 'd').for_each(|row| row.mtime = 0);
+    listing
 }

@@ -100,7 +100,7 @@ fn zero_retries_disable_retrying() {
     let fixture = Fixture::new().blobs(1, Fault::CutAfter(10)).manifests(1, status(503));
     client.manifest(&fixture.reference()).unwrap_err();
     assert_eq!(fixture.registry.count(MANIFESTS), 1);
-    let error = assert_message(fixture.pull_with(&client, 0), &["at byte 10 after 1 attempts"]);
+    let error = assert_message(fixture.pull_with(&client, 0), &["at byte 10 after 1 attempt in a row"]);
     assert!(matches!(error, Error::Interrupted { .. }), "{error:?}");
     assert_eq!(fixture.registry.count(BLOBS), 1);
 }

@@ -43,7 +43,7 @@ fn check(program: &Program, help: &mut Help, page: &str, arguments: &str) {
     let words: Vec<&str> = words.into_iter().take_while(|word| *word != "--" && *word != "[--").collect();
     let mut verb = words.iter().copied().filter(|word| !word.starts_with('-'));
     let verb: Vec<&str> = match verb.next() {
-        Some(group @ ("layer" | "lease" | "registries")) => [group].into_iter().chain(verb.next()).collect(),
+        Some(group @ ("disk" | "layer" | "lease" | "registries")) => [group].into_iter().chain(verb.next()).collect(),
         verb => verb.into_iter().collect(),
     };
     let help = help.of(program, &verb);
