@@ -279,7 +279,7 @@ fn print_report(
         _ if is_dry_run => format!("would copy {from} to {to}"),
         report if report.was_present => format!("{to} has the image already: {digest}"),
         report => {
-            let written = human::count(report.written as u64, "blob");
+            let written = human::count(report.written, "blob");
             format!("copied {from} to {to}: {digest} ({written} written, {} reused)", report.reused)
         }
     };

@@ -151,6 +151,7 @@ fn zsh_and_fish_show_the_platforms_of_an_image() {
 #[test]
 fn commands_with_registry_options_send_requests() {
     const IMAGE: &str = "IMAGE";
+    const HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
     let arguments: &[(&str, &[&str])] = &[
         ("pull", &[IMAGE]),
         ("load", &["/dev/null"]),
@@ -217,7 +218,7 @@ fn commands_with_registry_options_send_requests() {
         ("disk ls", &["/dev/null"]),
         ("disk cat", &["/dev/null", "/x"]),
         ("verity format", &["/dev/null"]),
-        ("verity verify", &[IMAGE, "disk", "disk.verity", "00", "--format=ext4"]),
+        ("verity verify", &[IMAGE, "disk", "disk.verity", HASH, "--format=ext4"]),
         ("verity dump", &["/dev/null"]),
         ("completions", &["bash"]),
         ("man", &["man"]),

@@ -67,10 +67,10 @@ fn has_other_user(file: &File) -> io::Result<bool> {
 fn is_attached(own: &Metadata) -> bool {
     let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let loops = devices.filter(|device| device.file_name().to_string_lossy().starts_with("loop"));
-    let backing = loops.filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
+    let mut backing = loops.filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
     let is_own = |path: String| {
         fs::metadata(path.trim_end_matches('\n'))
             .is_ok_and(|other| (other.dev(), other.ino()) == (own.dev(), own.ino()))
     };
-    backing.map(is_own).any(|own| own)
+    backing.any(is_own)
 }

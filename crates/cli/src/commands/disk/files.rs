@@ -109,7 +109,7 @@ fn object(disk: &Disk, name: &[u8], inode: &Inode) -> anyhow::Result<Value> {
 
 fn stat(inode: &Inode) -> Stat {
     Stat {
-        ino: InodeId(inode.number().into()),
+        ino: InodeId(inode.number()),
         kind: inode.kind(),
         mode: inode.mode(),
         uid: inode.uid(),
