@@ -1,12 +1,13 @@
 //! Disks beside the root: the one that keeps a guest's writes, and volumes.
 
 use std::fmt;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 use vmroot_guest_config::{StageUpper, StageVolume};
+use vmroot_output::flock::{Mode, try_flock};
 
 use crate::{Error, Result};
 
@@ -160,10 +161,10 @@ impl LockedDisk {
         if !kind.is_file() && !kind.is_block_device() {
             return Err(Error::NotADisk { path: path.to_owned() });
         }
-        match if read_only { file.try_lock_shared() } else { file.try_lock() } {
-            Ok(()) => Ok(Self { file }),
-            Err(TryLockError::WouldBlock) => Err(Error::DiskInUse { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
+        let mode = if read_only { Mode::Shared } else { Mode::Exclusive };
+        match try_flock(&file, mode).map_err(Error::io("lock", path))? {
+            true => Ok(Self { file }),
+            false => Err(Error::DiskInUse { path: path.to_owned() }),
         }
     }
 

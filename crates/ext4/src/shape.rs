@@ -12,7 +12,7 @@ use crate::format::{SuperblockRecord, compatible, compatible_read_only, incompat
 use crate::geometry::has_superblock;
 use crate::{Error, Result};
 
-/// The place of the first superblock in bytes, whatever the size of a block.
+/// The place of the first superblock in bytes, which does not depend on the size of a block.
 pub(super) const SUPERBLOCK_OFFSET: u64 = 1024;
 /// The most blocks: 2^48, as extents have block numbers of 48 bits.
 pub(super) const MAX_BLOCKS: u64 = 1 << 48;

@@ -47,7 +47,7 @@ impl<I: Read, O: Write> Connection<'_, I, O> {
                     return Err(Ended::Violation("a write that is too long"));
                 }
                 command::WRITE => {
-                    // The data follows, whatever the reply is.
+                    // The client sends the data before it reads the reply, so the bytes are skipped first.
                     self.skip(request.length)?;
                     self.fail(&request, NbdError::Permission)?;
                 }

@@ -78,7 +78,7 @@ const COMPATIBLE_READ_ONLY: u32 =
 /// `orphan_present`.
 const ORPHAN_PRESENT: u32 = 0x1_0000;
 
-/// Returns why the file system cannot be grown, whatever the size. `interrupted` is true if a growth of it was
+/// Returns why the file system cannot be grown to any size. `interrupted` is true if a growth of it was
 /// interrupted, which leaves the state unclean.
 pub(in crate::grow) fn refusal(shape: &Shape, interrupted: bool) -> Option<GrowthRefusal> {
     let record = &shape.record;
